@@ -1,0 +1,1 @@
+//! The loop: snapshot, plan, diff, kernel, status.

@@ -1,0 +1,1 @@
+//! Programs of this binary that run inside pods.

@@ -1,0 +1,1 @@
+//! Controllers: one file each, pure functions from a snapshot to writes.

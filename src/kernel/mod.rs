@@ -1,0 +1,4 @@
+//! The only room with system calls: namespaces, links, nftables, mounts, processes.
+pub mod net;
+pub mod nft;
+pub mod runtime;

@@ -1,0 +1,1 @@
+//! Service address translation: nftables over netlink.

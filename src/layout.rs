@@ -1,0 +1,86 @@
+//! Where a lab keeps its files. `/run` holds what must not survive a reboot, `/var/lib` what must.
+
+use std::path::PathBuf;
+
+/// The paths of one lab; pure, nothing here is created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    lab: String,
+}
+
+/// The directory with one folder a running lab.
+pub const RUN: &str = "/run/nslab";
+/// The directory with one folder a lab that has objects or volume data.
+pub const STATE: &str = "/var/lib/nslab";
+/// Where `ip netns` looks.
+pub const IP_NETNS: &str = "/run/netns";
+
+impl Layout {
+    pub fn new(lab: &str) -> Self {
+        Layout { lab: lab.to_string() }
+    }
+
+    pub fn lab(&self) -> &str {
+        &self.lab
+    }
+
+    pub fn run(&self) -> PathBuf {
+        PathBuf::from(RUN).join(&self.lab)
+    }
+
+    pub fn state(&self) -> PathBuf {
+        PathBuf::from(STATE).join(&self.lab)
+    }
+
+    /// Held by whoever is changing which processes the lab has (`up`, `down`), and by the supervisor for its life.
+    pub fn lock(&self) -> PathBuf {
+        self.run().join("lock")
+    }
+
+    pub fn api_socket(&self) -> PathBuf {
+        self.run().join("api.sock")
+    }
+
+    pub fn supervisor_log(&self) -> PathBuf {
+        self.run().join("supervisor.log")
+    }
+
+    /// What has been made in the kernel, one JSON line a change, so that `down` and the next supervisor know.
+    pub fn record(&self) -> PathBuf {
+        self.run().join("record")
+    }
+
+    /// A tmpfs of its own, in which each network namespace is a bind mount; `/run/netns` holds symlinks to them.
+    pub fn netns_dir(&self) -> PathBuf {
+        self.run().join("netns")
+    }
+
+    pub fn netns(&self, name: &str) -> PathBuf {
+        self.netns_dir().join(name)
+    }
+
+    /// A node's runtime listens here.
+    pub fn runtime_socket(&self, node: &str) -> PathBuf {
+        self.run().join("nodes").join(node).join("runtime.sock")
+    }
+
+    /// What a node's pods need while they run: root directories, generated files.
+    pub fn node_run(&self, node: &str) -> PathBuf {
+        self.run().join("nodes").join(node)
+    }
+
+    /// The node's own filesystem, where its hostPath volumes are: the data that `down` keeps.
+    pub fn node_root(&self, node: &str) -> PathBuf {
+        self.state().join("nodes").join(node).join("root")
+    }
+
+    /// The store's log.
+    pub fn store(&self) -> PathBuf {
+        self.state().join("store")
+    }
+
+    /// `<container>/<attempt>.log` below it, in the kubelet's format: `TIME stdout|stderr F|P TEXT`.
+    pub fn pod_logs(&self, namespace: &str, pod: &str, uid: &str) -> PathBuf {
+        self.state().join("logs").join(format!("{namespace}_{pod}_{uid}"))
+    }
+}

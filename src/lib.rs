@@ -1,0 +1,15 @@
+//! nslab: a Kubernetes networking and storage lab on one Linux machine. ARCHITECTURE.md is the map of these rooms.
+
+pub mod agent;
+pub mod api;
+pub mod applet;
+pub mod cli;
+pub mod control;
+pub mod desired;
+pub mod kernel;
+pub mod layout;
+pub mod manifest;
+pub mod object;
+pub mod plan;
+pub mod session;
+pub mod store;

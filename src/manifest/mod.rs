@@ -1,0 +1,1 @@
+//! YAML bytes to objects, with the place of every error.

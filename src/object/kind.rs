@@ -1,0 +1,177 @@
+//! The table of kinds: what every kind is called, in which group and version it is served, and whether the lab acts
+//! on it or only keeps it.
+
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+
+/// An entry of the table of kinds. Compared by group and plural name alone, which are unique.
+#[derive(Debug)]
+pub struct Kind {
+    /// `""` for the core group.
+    pub group: &'static str,
+    /// The version the lab stores and serves, e.g. `v1`.
+    pub version: &'static str,
+    /// `Pod`
+    pub kind: &'static str,
+    /// `pods`
+    pub plural: &'static str,
+    /// `po`; the singular is the kind in lower case.
+    pub short: &'static [&'static str],
+    pub namespaced: bool,
+    /// Part of `kubectl get all`.
+    pub in_all: bool,
+    /// Does the lab do anything because such an object exists? If not it is stored, listed and marked so.
+    pub acted_on: bool,
+}
+
+pub type KindRef = &'static Kind;
+
+impl Kind {
+    /// `v1` or `apps/v1`.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.to_string() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    pub fn singular(&self) -> String {
+        self.kind.to_ascii_lowercase()
+    }
+
+    /// `pods`, `deployments.apps`: what kubectl prints in "Error from server (NotFound): deployments.apps ...".
+    pub fn resource(&self) -> String {
+        if self.group.is_empty() { self.plural.to_string() } else { format!("{}.{}", self.plural, self.group) }
+    }
+
+    /// `pod`, `deployment.apps`: what kubectl prints in "deployment.apps/web created".
+    pub fn singular_resource(&self) -> String {
+        if self.group.is_empty() { self.singular() } else { format!("{}.{}", self.singular(), self.group) }
+    }
+}
+
+impl PartialEq for Kind {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+impl Eq for Kind {}
+impl PartialOrd for Kind {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Kind {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.group, self.plural).cmp(&(other.group, other.plural))
+    }
+}
+impl Hash for Kind {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.group, self.plural).hash(state);
+    }
+}
+
+const fn kind(
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+    short: &'static [&'static str],
+    namespaced: bool,
+) -> Kind {
+    Kind { group, version, kind, plural, short, namespaced, in_all: false, acted_on: false }
+}
+
+impl Kind {
+    const fn acted_on(mut self) -> Self {
+        self.acted_on = true;
+        self
+    }
+    const fn in_all(mut self) -> Self {
+        self.in_all = true;
+        self
+    }
+}
+
+/// The lab's own group, for `kind: Lab`.
+pub const LAB_GROUP: &str = "nslab.dev";
+
+macro_rules! kinds {
+    ($($name:ident = $entry:expr;)*) => {
+        $(pub static $name: Kind = $entry;)*
+        /// Every kind the lab knows.
+        pub static ALL: &[KindRef] = &[$(&$name),*];
+    };
+}
+
+const ADMISSION: &str = "admissionregistration.k8s.io";
+const DISCOVERY: &str = "discovery.k8s.io";
+const NETWORKING: &str = "networking.k8s.io";
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+kinds! {
+    NAMESPACE = kind("", "v1", "Namespace", "namespaces", &["ns"], false).acted_on();
+    NODE = kind("", "v1", "Node", "nodes", &["no"], false).acted_on();
+    POD = kind("", "v1", "Pod", "pods", &["po"], true).acted_on().in_all();
+    SERVICE = kind("", "v1", "Service", "services", &["svc"], true).acted_on().in_all();
+    ENDPOINTS = kind("", "v1", "Endpoints", "endpoints", &["ep"], true).acted_on();
+    EVENT = kind("", "v1", "Event", "events", &["ev"], true).acted_on();
+    CONFIG_MAP = kind("", "v1", "ConfigMap", "configmaps", &["cm"], true);
+    SECRET = kind("", "v1", "Secret", "secrets", &[], true);
+    SERVICE_ACCOUNT = kind("", "v1", "ServiceAccount", "serviceaccounts", &["sa"], true);
+    PERSISTENT_VOLUME = kind("", "v1", "PersistentVolume", "persistentvolumes", &["pv"], false);
+    PERSISTENT_VOLUME_CLAIM = kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", &["pvc"], true);
+    REPLICATION_CONTROLLER = kind("", "v1", "ReplicationController", "replicationcontrollers", &["rc"], true).in_all();
+    LIMIT_RANGE = kind("", "v1", "LimitRange", "limitranges", &["limits"], true);
+    RESOURCE_QUOTA = kind("", "v1", "ResourceQuota", "resourcequotas", &["quota"], true);
+    POD_TEMPLATE = kind("", "v1", "PodTemplate", "podtemplates", &[], true);
+    DEPLOYMENT = kind("apps", "v1", "Deployment", "deployments", &["deploy"], true).acted_on().in_all();
+    REPLICA_SET = kind("apps", "v1", "ReplicaSet", "replicasets", &["rs"], true).acted_on().in_all();
+    DAEMON_SET = kind("apps", "v1", "DaemonSet", "daemonsets", &["ds"], true).in_all();
+    STATEFUL_SET = kind("apps", "v1", "StatefulSet", "statefulsets", &["sts"], true).in_all();
+    CONTROLLER_REVISION = kind("apps", "v1", "ControllerRevision", "controllerrevisions", &[], true);
+    JOB = kind("batch", "v1", "Job", "jobs", &[], true).in_all();
+    CRON_JOB = kind("batch", "v1", "CronJob", "cronjobs", &["cj"], true).in_all();
+    HORIZONTAL_POD_AUTOSCALER =
+        kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", &["hpa"], true).in_all();
+    ENDPOINT_SLICE = kind(DISCOVERY, "v1", "EndpointSlice", "endpointslices", &[], true).acted_on();
+    INGRESS = kind(NETWORKING, "v1", "Ingress", "ingresses", &["ing"], true);
+    INGRESS_CLASS = kind(NETWORKING, "v1", "IngressClass", "ingressclasses", &[], false);
+    NETWORK_POLICY = kind(NETWORKING, "v1", "NetworkPolicy", "networkpolicies", &["netpol"], true);
+    ROLE = kind(RBAC, "v1", "Role", "roles", &[], true);
+    ROLE_BINDING = kind(RBAC, "v1", "RoleBinding", "rolebindings", &[], true);
+    CLUSTER_ROLE = kind(RBAC, "v1", "ClusterRole", "clusterroles", &[], false);
+    CLUSTER_ROLE_BINDING = kind(RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", &[], false);
+    STORAGE_CLASS = kind("storage.k8s.io", "v1", "StorageClass", "storageclasses", &["sc"], false);
+    CSI_DRIVER = kind("storage.k8s.io", "v1", "CSIDriver", "csidrivers", &[], false);
+    PRIORITY_CLASS = kind("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", &["pc"], false);
+    POD_DISRUPTION_BUDGET = kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", &["pdb"], true);
+    LEASE = kind("coordination.k8s.io", "v1", "Lease", "leases", &[], true);
+    CUSTOM_RESOURCE_DEFINITION =
+        kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", &["crd"], false);
+    API_SERVICE = kind("apiregistration.k8s.io", "v1", "APIService", "apiservices", &[], false);
+    VALIDATING_WEBHOOK =
+        kind(ADMISSION, "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", &[], false);
+    MUTATING_WEBHOOK =
+        kind(ADMISSION, "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", &[], false);
+    LAB = kind(LAB_GROUP, "v1alpha1", "Lab", "labs", &[], false).acted_on();
+}
+
+/// The kind served under exactly this `apiVersion`.
+pub fn by_api_version_kind(api_version: &str, kind: &str) -> Option<KindRef> {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    ALL.iter().copied().find(|k| k.kind == kind && k.group == group && k.version == version)
+}
+
+/// The kind of a group and plural name, as they stand in a URL of the API.
+pub fn by_resource(group: &str, plural: &str) -> Option<KindRef> {
+    ALL.iter().copied().find(|k| k.plural == plural && k.group == group)
+}
+
+/// The kind that a user means by `po`, `pod`, `pods`, `Pod`, `deploy.apps`, `deployments.v1.apps`.
+pub fn by_word(word: &str) -> Option<KindRef> {
+    let word = word.to_ascii_lowercase();
+    let (name, group) = word.split_once('.').unwrap_or((&word, ""));
+    ALL.iter().copied().find(|k| {
+        let named = k.plural == name || k.short.contains(&name) || k.kind.eq_ignore_ascii_case(name);
+        named && (group.is_empty() || group == k.group || group == format!("{}.{}", k.version, k.group))
+    })
+}

@@ -1,0 +1,339 @@
+//! The `kind: Lab` document: which nodes a lab has, its addresses and its timings. Where kind's (kind.sigs.k8s.io)
+//! cluster configuration has a word for a thing, this uses the same word.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// `spec` stands at the top level of the document, as in kind's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Lab {
+    /// `nslab.dev/v1alpha1`
+    pub api_version: String,
+    /// `Lab`
+    pub kind: String,
+    pub metadata: LabMetadata,
+    /// The nodes; without this, the course notes' m-k8s and w1-k8s to w3-k8s.
+    pub nodes: Vec<LabNode>,
+    pub networking: Networking,
+    pub timings: Timings,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LabMetadata {
+    /// The lab's name, which `--name` overrides: a lower case RFC 1123 label of at most 32 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Set by the store.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub rest: BTreeMap<String, serde_json::Value>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LabNode {
+    /// The node's name; m-k8s, w1-k8s, w2-k8s, ... by role and order when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default)]
+    pub role: Role,
+    /// Its addresses on the LAN; .10 for the control plane and .101 onward for workers when left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpAddr>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Directories of this machine that the node has at a path of its own, for hostPath volumes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra_mounts: Vec<ExtraMount>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    ControlPlane,
+    #[default]
+    Worker,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExtraMount {
+    /// An absolute path of this machine.
+    pub host_path: String,
+    /// Where the node sees it.
+    pub container_path: String,
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Networking {
+    /// The LAN that nodes, the outside machine and this machine share.
+    #[schemars(with = "String")]
+    pub lan_subnet: Ipv4Net,
+    /// Each node takes a /24 of it for its pods.
+    #[schemars(with = "String")]
+    pub pod_subnet: Ipv4Net,
+    /// ClusterIPs; the first is the Service `kubernetes`.
+    #[schemars(with = "String")]
+    pub service_subnet: Ipv4Net,
+}
+
+/// Kubernetes' own periods unless set. Written like `40s`, `500ms`, `5m`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Timings {
+    /// How long a node may be silent before its Ready condition is Unknown (kube-controller-manager
+    /// `--node-monitor-grace-period`).
+    pub node_monitor_grace_period: Period,
+    /// How long a pod stays bound to a node that is not ready (the default `tolerationSeconds`).
+    pub pod_eviction_timeout: Period,
+    /// The first wait before a container that ended is started again; doubles each time (kubelet).
+    pub container_restart_backoff: Period,
+    /// The longest such wait.
+    pub container_restart_backoff_max: Period,
+}
+
+/// A span of time in milliseconds, written `300ms`, `4s`, `5m` or `1h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(pub std::time::Duration);
+
+impl Period {
+    pub const fn from_secs(secs: u64) -> Self {
+        Period(std::time::Duration::from_secs(secs))
+    }
+}
+
+impl std::str::FromStr for Period {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = || format!("\"{text}\" is no period: write a number and a unit, such as 500ms, 4s, 5m or 1h");
+        let unit_at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wanted)?;
+        let number: u64 = text[..unit_at].parse().map_err(|_| wanted())?;
+        let per_unit = match &text[unit_at..] {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            _ => return Err(wanted()),
+        };
+        let millis = number.checked_mul(per_unit).ok_or_else(wanted)?;
+        Ok(Period(std::time::Duration::from_millis(millis)))
+    }
+}
+
+impl std::fmt::Display for Period {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let millis = self.0.as_millis();
+        match millis {
+            _ if !millis.is_multiple_of(1000) => write!(f, "{millis}ms"),
+            _ if millis.is_multiple_of(60_000) && millis > 0 => write!(f, "{}m", millis / 60_000),
+            _ => write!(f, "{}s", millis / 1000),
+        }
+    }
+}
+
+impl Serialize for Period {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for Period {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Period".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$"})
+    }
+}
+
+impl Default for Lab {
+    fn default() -> Self {
+        Lab {
+            api_version: format!("{}/v1alpha1", super::kind::LAB_GROUP),
+            kind: "Lab".into(),
+            metadata: LabMetadata::default(),
+            nodes: Vec::new(),
+            networking: Networking::default(),
+            timings: Timings::default(),
+        }
+    }
+}
+
+impl Default for Networking {
+    fn default() -> Self {
+        let net = |a, b, len| Ipv4Net::new_assert(Ipv4Addr::new(a, b, if a == 192 { 1 } else { 0 }, 0), len);
+        Networking { lan_subnet: net(192, 168, 24), pod_subnet: net(10, 244, 16), service_subnet: net(10, 96, 12) }
+    }
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Timings {
+            node_monitor_grace_period: Period::from_secs(40),
+            pod_eviction_timeout: Period::from_secs(300),
+            container_restart_backoff: Period::from_secs(10),
+            container_restart_backoff_max: Period::from_secs(300),
+        }
+    }
+}
+
+/// A node with everything that the document may leave out filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    pub name: String,
+    pub role: Role,
+    pub addresses: Vec<IpAddr>,
+    pub labels: BTreeMap<String, String>,
+    pub extra_mounts: Vec<ExtraMount>,
+    /// The part of the pod subnet that is this node's.
+    pub pod_subnets: Vec<IpNet>,
+}
+
+/// What is wrong in a Lab document, and where: a JSON path such as `networking.podSubnet`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {reason}")]
+pub struct LabError {
+    pub path: String,
+    pub reason: String,
+}
+
+impl Lab {
+    /// The lab's nodes, complete: names, addresses, pod subnets. Errors are about what the document says.
+    pub fn complete_nodes(&self) -> Result<Vec<Node>, LabError> {
+        let error = |path: String, reason: String| LabError { path, reason };
+        let notes = [Role::ControlPlane, Role::Worker, Role::Worker, Role::Worker];
+        let default: Vec<LabNode> = notes.into_iter().map(LabNode::of_role).collect();
+        let asked = if self.nodes.is_empty() { &default } else { &self.nodes };
+        let lan = self.networking.lan_subnet;
+        let mut pod_subnets = self.networking.pod_subnet.subnets(24).map_err(|_| {
+            error(
+                "networking.podSubnet".into(),
+                format!("{} is smaller than a /24, and each node needs one", self.networking.pod_subnet),
+            )
+        })?;
+        let (mut nodes, mut control_planes, mut workers) = (Vec::<Node>::new(), 0u32, 0u32);
+        for (index, node) in asked.iter().enumerate() {
+            let (prefix, number, first_host) = match node.role {
+                Role::ControlPlane => {
+                    control_planes += 1;
+                    ("m", control_planes, 9)
+                }
+                Role::Worker => {
+                    workers += 1;
+                    ("w", workers, 100)
+                }
+            };
+            let name = node.name.clone().unwrap_or_else(|| match (node.role, number) {
+                (Role::ControlPlane, 1) => "m-k8s".to_string(),
+                _ => format!("{prefix}{number}-k8s"),
+            });
+            if nodes.iter().any(|n| n.name == name) {
+                return Err(error(format!("nodes[{index}].name"), format!("two nodes are called \"{name}\"")));
+            }
+            let addresses = if node.addresses.is_empty() {
+                let host = u32::from(lan.network()) + first_host + number;
+                vec![IpAddr::V4(Ipv4Addr::from(host))]
+            } else {
+                node.addresses.clone()
+            };
+            for address in &addresses {
+                let inside = matches!(address, IpAddr::V4(v4) if lan.contains(v4))
+                    && *address != IpAddr::V4(lan.network())
+                    && *address != IpAddr::V4(lan.broadcast());
+                if !inside {
+                    return Err(error(
+                        format!("nodes[{index}].addresses"),
+                        format!("{address} of node {name} is no host address of the LAN {lan}"),
+                    ));
+                }
+                if let Some(other) = nodes.iter().find(|n| n.addresses.contains(address)) {
+                    let reason = format!("{address} is the address of {} and of {name}", other.name);
+                    return Err(error(format!("nodes[{index}].addresses"), reason));
+                }
+            }
+            let Some(pod_subnet) = pod_subnets.next() else {
+                let reason = format!("{} has no /24 left for node {name}", self.networking.pod_subnet);
+                return Err(error("networking.podSubnet".into(), reason));
+            };
+            nodes.push(Node {
+                name,
+                role: node.role,
+                addresses,
+                labels: node.labels.clone(),
+                extra_mounts: node.extra_mounts.clone(),
+                pod_subnets: vec![IpNet::V4(pod_subnet)],
+            });
+        }
+        if control_planes == 0 {
+            return Err(error("nodes".into(), "no node has the role control-plane".into()));
+        }
+        Ok(nodes)
+    }
+
+    /// The VM's own address on the LAN, and the outside machine's.
+    pub fn host_and_client_addresses(&self) -> (IpAddr, IpAddr) {
+        let network = u32::from(self.networking.lan_subnet.network());
+        (IpAddr::V4(Ipv4Addr::from(network + 1)), IpAddr::V4(Ipv4Addr::from(network + 2)))
+    }
+
+    /// The address of the Service `kubernetes`, and that of the cluster's DNS.
+    pub fn api_and_dns_cluster_ips(&self) -> (IpAddr, IpAddr) {
+        let network = u32::from(self.networking.service_subnet.network());
+        (IpAddr::V4(Ipv4Addr::from(network + 1)), IpAddr::V4(Ipv4Addr::from(network + 10)))
+    }
+}
+
+impl LabNode {
+    fn of_role(role: Role) -> Self {
+        LabNode { name: None, role, addresses: Vec::new(), labels: BTreeMap::new(), extra_mounts: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_lab_is_the_notes_cluster() {
+        let nodes = Lab::default().complete_nodes().unwrap();
+        let seen: Vec<_> =
+            nodes.iter().map(|n| format!("{} {} {}", n.name, n.addresses[0], n.pod_subnets[0])).collect();
+        assert_eq!(
+            seen,
+            [
+                "m-k8s 192.168.1.10 10.244.0.0/24",
+                "w1-k8s 192.168.1.101 10.244.1.0/24",
+                "w2-k8s 192.168.1.102 10.244.2.0/24",
+                "w3-k8s 192.168.1.103 10.244.3.0/24",
+            ]
+        );
+        assert_eq!(Lab::default().api_and_dns_cluster_ips().0.to_string(), "10.96.0.1");
+    }
+
+    #[test]
+    fn periods_are_read_and_printed() {
+        for text in ["500ms", "4s", "5m", "90s"] {
+            assert_eq!(text.parse::<Period>().unwrap().to_string(), text);
+        }
+        for bad in ["", "4", "s", "4 s", "-1s", "4days", "99999999999999999999s", "18446744073709551615h"] {
+            assert!(bad.parse::<Period>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Kubernetes objects as the lab holds them: JSON, with typed views over it.
+//!
+//! An object stays JSON so that no field a user wrote is ever lost; code that needs the meaning of an object asks for
+//! a typed view ([`Object::view`]), which is decoded once and kept. This room knows what objects *are* (kinds,
+//! defaults, validation, old API versions); it never stores, serves or acts on them.
+
+pub mod key;
+pub mod kind;
+pub mod lab;
+pub mod selector;
+pub mod snapshot;
+pub mod write;
+
+pub use key::Key;
+pub use kind::{Kind, KindRef};
+pub use snapshot::Snapshot;
+pub use write::Write;
+
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+/// One Kubernetes object. Shared as `Arc<Object>`; a change is made on a clone.
+#[derive(Debug, Default)]
+pub struct Object {
+    json: Map<String, Value>,
+    /// The typed view, decoded at the first use. One object is only ever viewed as one type.
+    view: OnceLock<Result<Arc<dyn Any + Send + Sync>, ViewError>>,
+}
+
+/// Why an object's JSON does not fit the type of its kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} \"{name}\" cannot be read: {reason}")]
+pub struct ViewError {
+    pub kind: String,
+    pub name: String,
+    pub reason: String,
+}
+
+impl Clone for Object {
+    fn clone(&self) -> Self {
+        Object { json: self.json.clone(), view: OnceLock::new() }
+    }
+}
+
+impl PartialEq for Object {
+    fn eq(&self, other: &Self) -> bool {
+        self.json == other.json
+    }
+}
+
+impl Object {
+    pub fn from_map(json: Map<String, Value>) -> Self {
+        Object { json, view: OnceLock::new() }
+    }
+
+    /// Takes a JSON object; `None` when `value` is a list, string, number, ...
+    pub fn from_value(value: Value) -> Option<Self> {
+        match value {
+            Value::Object(map) => Some(Self::from_map(map)),
+            _ => None,
+        }
+    }
+
+    /// Any serialisable typed object (k8s-openapi) plus the `apiVersion` and `kind` of `kind`.
+    pub fn from_typed<T: serde::Serialize>(kind: KindRef, typed: &T) -> Result<Self, serde_json::Error> {
+        let mut object = Self::from_value(serde_json::to_value(typed)?).unwrap_or_default();
+        object.json.insert("apiVersion".into(), Value::String(kind.api_version()));
+        object.json.insert("kind".into(), Value::String(kind.kind.into()));
+        Ok(object)
+    }
+
+    pub fn json(&self) -> &Map<String, Value> {
+        &self.json
+    }
+
+    /// The JSON to change; forgets the typed view.
+    pub fn json_mut(&mut self) -> &mut Map<String, Value> {
+        self.view = OnceLock::new();
+        &mut self.json
+    }
+
+    pub fn into_map(self) -> Map<String, Value> {
+        self.json
+    }
+
+    pub fn to_value(&self) -> Value {
+        Value::Object(self.json.clone())
+    }
+
+    /// The typed view, decoded once per object.
+    pub fn view<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<T>, ViewError> {
+        let any = self.view.get_or_init(|| {
+            T::deserialize(&self.json).map(|t| Arc::new(t) as Arc<dyn Any + Send + Sync>).map_err(|error| ViewError {
+                kind: self.kind_name().to_string(),
+                name: self.name().to_string(),
+                reason: error.to_string(),
+            })
+        });
+        let any = any.clone()?;
+        any.downcast::<T>().map_err(|_| ViewError {
+            kind: self.kind_name().to_string(),
+            name: self.name().to_string(),
+            reason: format!("it was viewed as another type than {}", std::any::type_name::<T>()),
+        })
+    }
+
+    // ---- fields every object has -------------------------------------------------------------------------------
+
+    pub fn api_version(&self) -> &str {
+        str_at(&self.json, "apiVersion")
+    }
+
+    pub fn kind_name(&self) -> &str {
+        str_at(&self.json, "kind")
+    }
+
+    /// The entry of the table of kinds, if this is a kind that the lab knows.
+    pub fn kind(&self) -> Option<KindRef> {
+        kind::by_api_version_kind(self.api_version(), self.kind_name())
+    }
+
+    pub fn key(&self) -> Option<Key> {
+        let kind = self.kind()?;
+        Some(Key::new(kind, if kind.namespaced { self.namespace() } else { "" }, self.name()))
+    }
+
+    pub fn metadata(&self) -> Option<&Map<String, Value>> {
+        self.json.get("metadata").and_then(Value::as_object)
+    }
+
+    /// `metadata`, made when it is missing (or is no object).
+    pub fn metadata_mut(&mut self) -> &mut Map<String, Value> {
+        map_at_mut(self.json_mut(), "metadata")
+    }
+
+    fn meta_str(&self, field: &str) -> &str {
+        self.metadata().map_or("", |m| str_at(m, field))
+    }
+
+    pub fn name(&self) -> &str {
+        self.meta_str("name")
+    }
+
+    /// Empty for cluster-scoped objects.
+    pub fn namespace(&self) -> &str {
+        self.meta_str("namespace")
+    }
+
+    pub fn uid(&self) -> &str {
+        self.meta_str("uid")
+    }
+
+    /// 0 when it is not set.
+    pub fn resource_version(&self) -> u64 {
+        self.meta_str("resourceVersion").parse().unwrap_or(0)
+    }
+
+    pub fn generation(&self) -> i64 {
+        self.metadata().and_then(|m| m.get("generation")).and_then(Value::as_i64).unwrap_or(0)
+    }
+
+    /// RFC 3339, empty when not set.
+    pub fn creation_timestamp(&self) -> &str {
+        self.meta_str("creationTimestamp")
+    }
+
+    pub fn is_terminating(&self) -> bool {
+        self.metadata().is_some_and(|m| m.get("deletionTimestamp").is_some_and(|v| !v.is_null()))
+    }
+
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.labels().and_then(|l| l.get(name)).and_then(Value::as_str)
+    }
+
+    pub fn labels(&self) -> Option<&Map<String, Value>> {
+        self.metadata().and_then(|m| m.get("labels")).and_then(Value::as_object)
+    }
+
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        self.metadata().and_then(|m| m.get("annotations")).and_then(Value::as_object)?.get(name)?.as_str()
+    }
+
+    pub fn set_label(&mut self, name: &str, value: &str) {
+        map_at_mut(self.metadata_mut(), "labels").insert(name.into(), value.into());
+    }
+
+    pub fn set_annotation(&mut self, name: &str, value: &str) {
+        map_at_mut(self.metadata_mut(), "annotations").insert(name.into(), value.into());
+    }
+
+    pub fn finalizers(&self) -> impl Iterator<Item = &str> {
+        let list = self.metadata().and_then(|m| m.get("finalizers")).and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(Value::as_str)
+    }
+
+    /// The `uid` of the owner that has `controller: true`.
+    pub fn controller_uid(&self) -> Option<&str> {
+        self.owner_references().find(|o| o.get("controller") == Some(&Value::Bool(true)))?.get("uid")?.as_str()
+    }
+
+    pub fn owner_references(&self) -> impl Iterator<Item = &Map<String, Value>> {
+        let list = self.metadata().and_then(|m| m.get("ownerReferences")).and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(Value::as_object)
+    }
+
+    /// An owner reference that makes `self` the controller of what carries it.
+    pub fn as_controller_reference(&self) -> Value {
+        serde_json::json!({
+            "apiVersion": self.api_version(), "kind": self.kind_name(), "name": self.name(), "uid": self.uid(),
+            "controller": true, "blockOwnerDeletion": true,
+        })
+    }
+
+    /// The value at a path of field names, e.g. `["spec", "replicas"]`.
+    pub fn at(&self, path: &[&str]) -> Option<&Value> {
+        let (first, rest) = path.split_first()?;
+        rest.iter().try_fold(self.json.get(*first)?, |value, field| value.get(*field))
+    }
+
+    pub fn str_at(&self, path: &[&str]) -> Option<&str> {
+        self.at(path).and_then(Value::as_str)
+    }
+
+    pub fn i64_at(&self, path: &[&str]) -> Option<i64> {
+        self.at(path).and_then(Value::as_i64)
+    }
+}
+
+fn str_at<'a>(map: &'a Map<String, Value>, field: &str) -> &'a str {
+    map.get(field).and_then(Value::as_str).unwrap_or("")
+}
+
+/// The object at `field`, made when it is missing or is something else.
+pub fn map_at_mut<'a>(map: &'a mut Map<String, Value>, field: &str) -> &'a mut Map<String, Value> {
+    let slot = map.entry(field).or_insert_with(|| Value::Object(Map::new()));
+    if !slot.is_object() {
+        *slot = Value::Object(Map::new());
+    }
+    match slot {
+        Value::Object(map) => map,
+        _ => unreachable!("the slot was made an object just above"),
+    }
+}

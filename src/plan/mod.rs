@@ -1,0 +1,1 @@
+//! From a snapshot of objects to the one value the lab should be.

@@ -1,0 +1,151 @@
+//! The lab's objects: compare-and-swap on `resourceVersion`, list, watch, and a log on disk.
+//!
+//! The store knows nothing of what objects mean beyond what every Kubernetes API server does for every kind: it stamps
+//! `uid`, `creationTimestamp`, `generation` and `resourceVersion`, and turns a delete into a mark where finalizers or a
+//! pod's grace period ask for that. Admission (defaults, validation, address allocation) happens before it, in `api`.
+
+mod commit;
+mod watch;
+
+pub use watch::{Event, EventType, Gone};
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::object::{Key, Object, Snapshot, Write};
+
+/// Shared by the API, the controllers and the agent; all methods take `&self`.
+pub struct Store {
+    state: Mutex<State>,
+    /// Wakes threads in [`Store::wait_past`].
+    changed: Condvar,
+    /// Wakes tasks: the last resourceVersion.
+    version: tokio::sync::watch::Sender<u64>,
+}
+
+struct State {
+    objects: Arc<BTreeMap<Key, Arc<Object>>>,
+    resource_version: u64,
+    history: watch::History,
+}
+
+/// Why a write was not made. The texts are the API server's own.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    #[error("{resource} \"{name}\" already exists")]
+    AlreadyExists { resource: String, name: String },
+    #[error("{resource} \"{name}\" not found")]
+    NotFound { resource: String, name: String },
+    #[error(
+        "Operation cannot be fulfilled on {resource} \"{name}\": the object has been modified; please apply your \
+         changes to the latest version and try again"
+    )]
+    Conflict { resource: String, name: String },
+    /// The uid asked for is not the stored object's.
+    #[error(
+        "Operation cannot be fulfilled on {resource} \"{name}\": Precondition failed: UID in precondition: {wanted}, \
+         UID in object meta: {found}"
+    )]
+    Precondition { resource: String, name: String, wanted: String, found: String },
+    /// The object has no kind that the lab knows, or no name.
+    #[error("{0}")]
+    Invalid(String),
+    #[error("the store cannot be written: {0}")]
+    Storage(String),
+}
+
+/// What a write came to.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// As it is now, or as it was before it was taken away.
+    pub object: Arc<Object>,
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Created,
+    Changed,
+    /// The write said what was there already.
+    Unchanged,
+    /// A deletion that waits for finalizers or for the pod to end.
+    Terminating,
+    Deleted,
+}
+
+impl Store {
+    /// A store that forgets everything when it is dropped: for `lab plan` and tests.
+    pub fn in_memory() -> Self {
+        Store {
+            state: Mutex::new(State {
+                objects: Arc::default(),
+                resource_version: 0,
+                history: watch::History::default(),
+            }),
+            changed: Condvar::new(),
+            version: tokio::sync::watch::channel(0).0,
+        }
+    }
+
+    /// All objects as they are now. Cheap: nothing is copied until the next write.
+    pub fn snapshot(&self) -> Snapshot {
+        let state = self.lock();
+        Snapshot::new(state.objects.clone(), state.resource_version)
+    }
+
+    pub fn get(&self, key: &Key) -> Option<Arc<Object>> {
+        self.lock().objects.get(key).cloned()
+    }
+
+    /// Makes the writes in their order, as one entry of the log. Each succeeds or fails by itself.
+    pub fn commit(&self, writes: Vec<Write>) -> Vec<Result<Written, WriteError>> {
+        let mut state = self.lock();
+        let before = state.resource_version;
+        let results = writes.into_iter().map(|write| commit::make(&mut state, write)).collect();
+        let after = state.resource_version;
+        drop(state);
+        if after != before {
+            self.changed.notify_all();
+            self.version.send_replace(after);
+        }
+        results
+    }
+
+    /// Makes one write.
+    pub fn write(&self, write: Write) -> Result<Written, WriteError> {
+        let nothing = || Err(WriteError::Storage("no result for the write".into()));
+        self.commit(vec![write]).pop().unwrap_or_else(nothing)
+    }
+
+    /// Every change after `resource_version`, oldest first; [`Gone`] when the history does not reach back that far.
+    pub fn events_since(&self, resource_version: u64) -> Result<Vec<Event>, Gone> {
+        let state = self.lock();
+        state.history.since(resource_version, state.resource_version)
+    }
+
+    /// Changes whenever something is written; holds the last resourceVersion.
+    pub fn version(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// Blocks a thread until something newer than `resource_version` is there, or for `timeout`. Returns the last
+    /// resourceVersion.
+    pub fn wait_past(&self, resource_version: u64, timeout: Duration) -> u64 {
+        let until = Instant::now() + timeout;
+        let mut state = self.lock();
+        while state.resource_version <= resource_version {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.resource_version
+    }
+
+    /// A panic while the lock was held leaves a whole state behind: each write replaces map entries one by one.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
