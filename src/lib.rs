@@ -6,6 +6,7 @@ pub mod applet;
 pub mod cli;
 pub mod control;
 pub mod desired;
+pub mod diff;
 pub mod kernel;
 pub mod layout;
 pub mod manifest;

@@ -1,1 +1,3 @@
 //! The loop: snapshot, plan, diff, kernel, status.
+
+pub mod kubelet;
