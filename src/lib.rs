@@ -12,5 +12,6 @@ pub mod layout;
 pub mod manifest;
 pub mod object;
 pub mod plan;
+pub mod report;
 pub mod session;
 pub mod store;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::desired::{Pod, RestartPolicy};
+use crate::desired::{Container, Pod, RestartPolicy};
 use crate::kernel::ContainerEvent;
 use crate::object::lab::Timings;
 
@@ -81,19 +81,16 @@ pub enum Order {
 }
 
 impl PodState {
-    /// A pod whose namespaces were just made, and the orders for its first containers.
-    pub fn begin(pod: &Pod, now: Timestamp) -> (PodState, Vec<Order>) {
-        let containers = pod.containers.iter().map(|container| ContainerState {
-            name: container.name.clone(),
-            image: container.image.clone(),
-            attempt: 0,
-            phase: Phase::Creating,
-            last: None,
-            backoff: None,
+    /// A pod whose namespaces were just made, and the orders for its first containers. `before` is what was known of it
+    /// when it ran already, on a node that went down since.
+    pub fn begin(pod: &Pod, before: Option<&PodState>, now: Timestamp) -> (PodState, Vec<Order>) {
+        let containers = pod.containers.iter().map(|container| {
+            let before = before.and_then(|pod| pod.containers.iter().find(|c| c.name == container.name));
+            before.map_or_else(|| ContainerState::new(container), |before| before.after_node_down(now))
         });
         let mut state = PodState {
             uid: pod.uid.clone(),
-            start_time: now,
+            start_time: before.map_or(now, |before| before.start_time),
             containers: containers.collect(),
             stopping: pod.stopping.is_some(),
             stopped: false,
@@ -232,6 +229,43 @@ impl PodState {
 }
 
 impl ContainerState {
+    fn new(container: &Container) -> Self {
+        ContainerState {
+            name: container.name.clone(),
+            image: container.image.clone(),
+            attempt: 0,
+            phase: Phase::Creating,
+            last: None,
+            backoff: None,
+        }
+    }
+
+    /// A container that a live node has already.
+    pub fn adopt(container: &Container, attempt: u32, phase: Phase) -> Self {
+        ContainerState { attempt, phase, ..Self::new(container) }
+    }
+
+    /// What ended for good stays ended; all else ended with the node, and starts again.
+    fn after_node_down(&self, now: Timestamp) -> Self {
+        let mut state = self.clone();
+        let started_at = match &self.phase {
+            Phase::Ended(_) | Phase::Creating | Phase::NoImage { .. } => return state,
+            Phase::Running { since, .. } => Some(*since),
+            Phase::Starting | Phase::BackOff { .. } => None,
+        };
+        state.last = Some(Termination {
+            code: 137,
+            signal: Some(9),
+            reason: "Error",
+            message: "The node went down".to_string(),
+            started_at,
+            finished_at: now,
+        });
+        state.attempt += 1;
+        state.phase = Phase::Creating;
+        state
+    }
+
     /// None after the first end; then the shortest wait, doubled each time up to the longest. A long healthy run
     /// forgets the past.
     fn next_wait(&mut self, ended: &Termination, timings: &Timings) -> Duration {
@@ -254,7 +288,7 @@ impl ContainerState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desired::{Container, Program};
+    use crate::desired::Program;
 
     fn pod(policy: RestartPolicy, program: Result<Program, String>) -> Pod {
         Pod {
@@ -303,7 +337,7 @@ mod tests {
     fn waits(policy: RestartPolicy, code: i32, runs: u32) -> Vec<i64> {
         let pod = pod(policy, sh());
         let timings = Timings::default();
-        let (mut state, orders) = PodState::begin(&pod, at(0));
+        let (mut state, orders) = PodState::begin(&pod, None, at(0));
         assert_eq!(starts(&orders), [0]);
         let (mut clock, mut waits) = (0, Vec::new());
         for attempt in 0..runs {
@@ -332,7 +366,7 @@ mod tests {
     #[test]
     fn an_image_that_is_not_there_starts_nothing_until_another_is_asked_for() {
         let missing = pod(RestartPolicy::Always, Err("not found".into()));
-        let (mut state, orders) = PodState::begin(&missing, at(0));
+        let (mut state, orders) = PodState::begin(&missing, None, at(0));
         assert!(starts(&orders).is_empty());
         assert!(state.advance(&missing, at(1)).is_empty());
         let mut mended = pod(RestartPolicy::Always, sh());
@@ -343,7 +377,7 @@ mod tests {
     #[test]
     fn a_pod_that_is_stopping_starts_nothing_again() {
         let pod = pod(RestartPolicy::Always, sh());
-        let (mut state, _) = PodState::begin(&pod, at(0));
+        let (mut state, _) = PodState::begin(&pod, None, at(0));
         let timings = Timings::default();
         state.event(&pod, &timings, "c", 0, at(0), &ContainerEvent::Started { pid: 9 });
         state.stopping = true;
@@ -355,7 +389,7 @@ mod tests {
     #[test]
     fn a_report_of_an_earlier_run_changes_nothing() {
         let pod = pod(RestartPolicy::Always, sh());
-        let (mut state, _) = PodState::begin(&pod, at(0));
+        let (mut state, _) = PodState::begin(&pod, None, at(0));
         let before = state.clone();
         state.event(&pod, &Timings::default(), "c", 7, at(1), &ContainerEvent::Exited { code: 0, signal: None });
         assert_eq!(state, before);

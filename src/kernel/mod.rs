@@ -58,3 +58,28 @@ pub enum ContainerEvent {
         signal: Option<i32>,
     },
 }
+
+/// What an earlier supervisor left running.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Survivors {
+    /// Network namespaces that are there, whole.
+    pub netns: std::collections::BTreeSet<String>,
+    /// Nodes whose process answers, with the pods they have.
+    pub nodes: std::collections::BTreeMap<String, Vec<LivePod>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct LivePod {
+    pub uid: String,
+    pub containers: Vec<LiveContainer>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct LiveContainer {
+    pub name: String,
+    pub attempt: u32,
+    /// When it started, if it has.
+    pub started_at: Option<Timestamp>,
+    /// The last thing that happened to it, and when; `None` while it is starting.
+    pub last: Option<(Timestamp, ContainerEvent)>,
+}
