@@ -57,16 +57,17 @@ pub struct ServiceLine {
     pub ports: String,
     /// The number of ready endpoints.
     pub endpoints: usize,
-    /// Where to try it, and from where: `("client", "http://192.168.1.101:30000")`.
+    /// How to try it.
     pub tries: Vec<Try>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Try {
-    /// `lab client exec` or `lab node exec NODE`.
-    pub from: String,
-    pub url: String,
+    /// The command line, to be typed on this machine.
+    pub command: String,
+    /// What the answer shows: `from outside the cluster`, `from node w1-k8s`.
+    pub note: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -241,16 +242,22 @@ fn services(report: &mut Report, snapshot: &Snapshot) {
         }
     }
     let node = report.nodes.iter().find(|n| !n.control_plane).or(report.nodes.first()).cloned();
+    let with_host = snapshot.list(&kind::LAB).next().is_none_or(|lab| lab.annotation(kind::NO_HOST) != Some("true"));
     for service in snapshot.list(&kind::SERVICE) {
         let key = (service.namespace(), service.name());
         let ready = endpoints.get(&key).map_or(0, BTreeSet::len);
-        let line = service_line(service, ready, node.as_ref());
+        let line = service_line(service, ready, node.as_ref().filter(|_| !is_the_clusters_own(service)), with_host);
         selector_findings(report, snapshot, service, endpoints.get(&key));
         report.services.push(line);
     }
 }
 
-fn service_line(service: &Object, endpoints: usize, node: Option<&NodeLine>) -> ServiceLine {
+/// `kubernetes` and the DNS: nobody tries these with curl.
+fn is_the_clusters_own(service: &Object) -> bool {
+    matches!((service.namespace(), service.name()), ("default", "kubernetes") | ("kube-system", _))
+}
+
+fn service_line(service: &Object, endpoints: usize, node: Option<&NodeLine>, with_host: bool) -> ServiceLine {
     let type_ = service.str_at(&["spec", "type"]).unwrap_or("ClusterIP");
     let cluster_ip = service.str_at(&["spec", "clusterIP"]).unwrap_or_default();
     let ports = service.at(&["spec", "ports"]).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -265,17 +272,15 @@ fn service_line(service: &Object, endpoints: usize, node: Option<&NodeLine>) -> 
             None => format!("{number}/{protocol}"),
         });
         let Some(node) = node.filter(|_| protocol == "TCP" && endpoints > 0) else { continue };
-        let scheme = if number == 443 { "https" } else { "http" };
-        tries.extend(match node_port {
-            Some(port) => {
-                Some(Try { from: "lab client exec".into(), url: format!("{scheme}://{}:{port}", node.address) })
-            }
-            None if cluster_ip.parse::<std::net::IpAddr>().is_ok() && service.name() != "kubernetes" => Some(Try {
-                from: format!("lab node exec {}", node.name),
-                url: format!("{scheme}://{cluster_ip}:{number}"),
-            }),
-            None => None,
-        });
+        let curl = if number == 443 { "curl -k https://" } else { "curl http://" };
+        if let Some(port) = node_port {
+            let curl = format!("{curl}{}:{port}", node.address);
+            let command = if with_host { curl } else { format!("sudo lab client exec -- {curl}") };
+            tries.push(Try { command, note: "from outside the cluster".into() });
+        } else if cluster_ip.parse::<std::net::IpAddr>().is_ok() {
+            let command = format!("sudo lab node exec {} -- {curl}{cluster_ip}:{number}", node.name);
+            tries.push(Try { command, note: format!("from node {}", node.name) });
+        }
     }
     ServiceLine {
         namespace: service.namespace().to_string(),

@@ -17,9 +17,6 @@ use crate::desired::{Desired, NetnsRole};
 use crate::object::lab::{Lab, LabError};
 use crate::object::{Object, Snapshot, kind};
 
-/// On the Lab object: the machine itself is not to be plugged into the LAN (`lab up --no-host`).
-pub const NO_HOST: &str = "nslab.dev/no-host";
-
 /// What the plan needs to know of the machine it is for.
 #[derive(Debug, Clone, Default)]
 pub struct Machine {
@@ -37,7 +34,7 @@ pub fn lab_of(snapshot: &Snapshot) -> Result<(Lab, Option<Arc<Object>>), LabErro
 pub fn plan(name: &str, snapshot: &Snapshot, machine: &Machine) -> Result<Desired, LabError> {
     let (lab, object) = lab_of(snapshot)?;
     let nodes = lab.complete_nodes()?;
-    let with_host = object.is_none_or(|object| object.annotation(NO_HOST) != Some("true"));
+    let with_host = object.is_none_or(|object| object.annotation(kind::NO_HOST) != Some("true"));
     let mut desired = Desired { lab: name.to_string(), ..Desired::default() };
     topology::add(&mut desired, &lab, &nodes, with_host);
     let nat = Arc::new(services::nat(snapshot, &lab));
