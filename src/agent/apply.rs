@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::kubelet::{Order, PodState};
 use crate::desired::{Desired, NetnsRole};
 use crate::diff::{Action, Step};
-use crate::kernel::{Kernel, KernelError};
+use crate::kernel::{ContainerEvent, Event, Kernel, KernelError};
 
 const POD_THREADS: usize = 2;
 
@@ -23,6 +23,8 @@ pub struct Applied {
     pub failed: Vec<(Step, KernelError)>,
     /// Pods that were started, with the orders (already carried out) of their first containers.
     pub started: BTreeMap<String, (PodState, Vec<Order>)>,
+    /// Containers that the node would not take, as the events that say so.
+    pub refused: Vec<Event>,
     pub done: usize,
 }
 
@@ -61,6 +63,7 @@ pub fn apply(kernel: &dyn Kernel, actual: &mut Desired, known: &PodStates, steps
         }
         applied.started.extend(result.started);
         applied.failed.extend(result.failed);
+        applied.refused.extend(result.refused);
     }
     applied
 }
@@ -109,7 +112,8 @@ fn makes(action: &Action) -> Vec<String> {
 struct PodResult {
     done: Vec<Action>,
     started: Vec<(String, (PodState, Vec<Order>))>,
-    failed: Vec<(Step, KernelError)>,
+    failed: Option<(Step, KernelError)>,
+    refused: Vec<Event>,
 }
 
 fn run_pods(kernel: &dyn Kernel, known: &PodStates, pods: Vec<Vec<Step>>) -> Vec<PodResult> {
@@ -137,7 +141,7 @@ fn run_pod(kernel: &dyn Kernel, known: &PodStates, steps: Vec<Step>) -> PodResul
     let mut result = PodResult::default();
     for step in steps {
         if let Err(error) = kernel.apply(&step.action) {
-            result.failed.push((step, error));
+            result.failed = Some((step, error));
             break;
         }
         if let Action::StartPod { key, pod } = &step.action {
@@ -148,7 +152,13 @@ fn run_pod(kernel: &dyn Kernel, known: &PodStates, steps: Vec<Step>) -> PodResul
                     && let Some(container) = pod.containers.get(*index)
                     && let Err(error) = kernel.start_container(pod, container, *attempt)
                 {
-                    result.failed.push((step.clone(), error));
+                    result.refused.push(Event::Container {
+                        pod_uid: pod.uid.clone(),
+                        container: container.name.clone(),
+                        attempt: *attempt,
+                        at: Timestamp::now(),
+                        what: ContainerEvent::StartFailed { message: error.0 },
+                    });
                 }
             }
             result.started.push((key.clone(), (state, orders)));

@@ -224,6 +224,9 @@ impl Agent {
             said.extend(orders.into_iter().filter_map(|order| Said::of(&key, order)));
             self.pods.insert(key, state);
         }
+        for event in applied.refused {
+            self.take_in(event, Timestamp::now(), said);
+        }
         let wanted = &desired.pods;
         self.pods.retain(|key, state| wanted.get(key).is_some_and(|pod| pod.uid == state.uid));
         for (key, pod) in &self.actual.pods {
@@ -380,3 +383,6 @@ fn status_write(object: &Arc<Object>, status: Value) -> Option<Write> {
     changed.metadata_mut().remove("resourceVersion");
     Some(Write::Update(changed, Part::Status))
 }
+
+#[cfg(test)]
+mod tests;
