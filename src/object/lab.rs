@@ -303,6 +303,16 @@ impl Lab {
     }
 }
 
+/// Why a lab cannot be called `name`. The name begins the names of its namespaces and of its link on the machine.
+pub fn name_error(name: &str) -> Option<String> {
+    let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !name.is_empty() && name.len() <= 32 && name.chars().all(label) && !name.starts_with('-') && !name.ends_with('-')
+    {
+        return None;
+    }
+    Some(format!("\"{name}\" cannot name a lab: use at most 32 of a-z, 0-9 and '-', with no '-' at either end"))
+}
+
 /// A node's name is also the name of its namespace and of its port on the LAN's bridge.
 fn node_name_error(name: &str) -> Option<String> {
     let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
