@@ -3,3 +3,4 @@ pub mod net;
 pub mod netlink;
 pub mod nft;
 pub mod runtime;
+pub mod teardown;
