@@ -4,8 +4,10 @@
 
 pub mod fake;
 pub mod net;
+pub mod netlink;
 pub mod nft;
 pub mod runtime;
+pub mod teardown;
 
 use jiff::Timestamp;
 

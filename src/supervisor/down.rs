@@ -1,8 +1,8 @@
 //! `lab down`: takes a lab away, whatever state it is in, and proves that nothing is left.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::kernel::teardown::{TeardownReport, teardown};
+use crate::kernel::teardown::{remove_volumes, teardown};
 use crate::layout::{Layout, RUN, STATE};
 
 use super::lock::{Lock, LockError};
@@ -57,64 +57,22 @@ pub fn down(lab: &str, volumes: bool) -> Result<Down, DownError> {
     {
         result.errors.push(format!("end the supervisor (pid {pid}): {error}"));
     }
-    let TeardownReport { errors, left, .. } = teardown(&layout);
-    result.errors.extend(errors.iter().map(|error| error.to_string()));
-    result.left.extend(left.iter().map(|leftover| leftover.to_string()));
-    remove_state(&layout, volumes, &mut result);
-    remove(&layout.run(), &mut result);
+    let report = teardown(&layout);
+    result.errors.extend(report.errors);
+    result.left.extend(report.left.iter().map(ToString::to_string));
+    result.kept = report.kept;
+    if volumes {
+        match remove_volumes(&layout) {
+            Ok(_) => result.kept.clear(),
+            Err(error) => result.errors.push(error.to_string()),
+        }
+    }
     drop(lock);
     for parent in [RUN, STATE] {
         // Only when no other lab has anything there.
         let _ = std::fs::remove_dir(parent);
     }
     Ok(result)
-}
-
-/// Objects and logs go; what pods wrote to their nodes' volumes stays unless it is asked for.
-fn remove_state(layout: &Layout, volumes: bool, result: &mut Down) {
-    let nodes = layout.state().join("nodes");
-    if volumes {
-        remove(&layout.state(), result);
-        return;
-    }
-    let entries = std::fs::read_dir(&nodes).into_iter().flatten().flatten();
-    for node in entries.map(|entry| entry.path()) {
-        let root = node.join("root");
-        if has_files(&root) {
-            result.kept.push(root);
-        } else {
-            remove(&node, result);
-        }
-    }
-    let others = std::fs::read_dir(layout.state()).into_iter().flatten().flatten();
-    for path in others.map(|entry| entry.path()).filter(|path| *path != nodes) {
-        remove(&path, result);
-    }
-    if result.kept.is_empty() {
-        remove(&layout.state(), result);
-    }
-}
-
-/// Is there anything but empty directories?
-fn has_files(dir: &Path) -> bool {
-    std::fs::read_dir(dir).into_iter().flatten().flatten().any(|entry| {
-        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        !is_dir || has_files(&entry.path())
-    })
-}
-
-fn remove(path: &Path, result: &mut Down) {
-    let removed = match std::fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path),
-        Ok(_) => std::fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match removed {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            result.errors.push(format!("remove {}: {error}", path.display()));
-        }
-        _ => {}
-    }
 }
 
 /// What `lab down` prints for one lab.
