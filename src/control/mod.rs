@@ -1,1 +1,2 @@
 //! Controllers: one file each, pure functions from a snapshot to writes.
+pub mod events;

@@ -93,6 +93,8 @@ impl Kind {
 
 /// The lab's own group, for `kind: Lab`.
 pub const LAB_GROUP: &str = "nslab.dev";
+/// The annotation of a Lab object that says that the machine itself is not plugged into the LAN (`lab up --no-host`).
+pub const NO_HOST: &str = "nslab.dev/no-host";
 
 macro_rules! kinds {
     ($($name:ident = $entry:expr;)*) => {

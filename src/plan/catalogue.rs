@@ -10,6 +10,7 @@ mod table;
 use std::collections::BTreeSet;
 
 use crate::desired::Program;
+use crate::object::nearest::nearest;
 
 pub use reference::Reference;
 use table::{Arguments, Entrypoint, Tags};
@@ -183,19 +184,14 @@ fn tag_advice(image: &Image) -> String {
 
 /// A lab pulls nothing: the name was mistyped, or is of an image that the lab does not have.
 fn name_advice(name: &str) -> String {
-    let shown = || IMAGES.iter().filter_map(|image| image.names.first().copied());
     let all = || IMAGES.iter().flat_map(|image| image.names).copied();
-    // A mistyped name is near as a whole; a name without its owner is the end of a longer one.
-    let near = all()
-        .map(|known| (strsim::damerau_levenshtein(known, name), known))
-        .filter(|(distance, known)| *distance <= 2 && *distance < known.len() / 2)
-        .min();
-    let last = name.rsplit('/').next().unwrap_or(name);
-    let same_end = all().find(|known| known.rsplit('/').next() == Some(last));
-    match near.map(|(_, known)| known).or(same_end) {
+    // A name without its owner, or with that of a mirror, is the end of a longer one.
+    let last = |name: &str| name.rsplit('/').next().unwrap_or_default().to_string();
+    let same_end = all().find(|known| last(known) == last(name));
+    match same_end.or_else(|| nearest(name, all())) {
         Some(known) => format!("did you mean \"{known}\"? The lab pulls from no registry"),
         None => {
-            let names: Vec<&str> = shown().collect();
+            let names: Vec<&str> = IMAGES.iter().filter_map(|image| image.names.first().copied()).collect();
             format!("the lab pulls from no registry; the images that it has: {}", names.join(", "))
         }
     }
