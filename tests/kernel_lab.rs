@@ -11,7 +11,9 @@ fn the_notes_nodeport_chapter() {
     let lab = Lab::up(&[]);
     let typo = lab.kubectl("create deployment np-pods --images=sysnet4admin/echo-hname").fails();
     typo.has("unknown flag: --images").has("--image");
-    lab.kubectl("create deployment np-pods --image=sysnet4admin/echo-hname").ok().is("deployment.apps/np-pods created\n");
+    lab.kubectl("create deployment np-pods --image=sysnet4admin/echo-hname")
+        .ok()
+        .is("deployment.apps/np-pods created\n");
     lab.wait_ready();
     lab.kubectl("get pods").ok().matches_line(&["np-pods-", "1/1", "Running", "0"]);
     let missing = lab.kubectl("create -f ~/BookInfra/ch3/3.3.1/nodeport.yaml").fails();
@@ -56,7 +58,9 @@ fn the_notes_nodeport_chapter() {
 #[test]
 fn the_notes_clusterip_chapter() {
     let lab = Lab::up(&[]);
-    lab.kubectl("apply -f labs/clusterip/deployment-hostname.yaml").ok().is("deployment.apps/hostname-deployment created\n");
+    lab.kubectl("apply -f labs/clusterip/deployment-hostname.yaml")
+        .ok()
+        .is("deployment.apps/hostname-deployment created\n");
     lab.wait_ready();
     let wide = lab.kubectl("get pods -o wide").ok();
     wide.lines_with("hostname-deployment-", 3);
@@ -65,7 +69,10 @@ fn the_notes_clusterip_chapter() {
     for node in ["m-k8s", "w1-k8s", "w2-k8s", "w3-k8s"] {
         let page = lab.lab(&format!("node exec {node} -- curl -s {first}")).ok().stdout;
         let line = page.lines().find(|line| line.contains("Hello")).expect("the Hello line");
-        assert!(line.starts_with("\t<p>Hello,  hostname-deployment-") && line.ends_with("</p>\t</blockquote>"), "{line:?}");
+        assert!(
+            line.starts_with("\t<p>Hello,  hostname-deployment-") && line.ends_with("</p>\t</blockquote>"),
+            "{line:?}"
+        );
     }
 
     let created = lab.kubectl("apply -f labs/clusterip/hostname-svc-clusterip.yaml").ok();

@@ -86,7 +86,10 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("supervisor.log:\n{}", std::fs::read_to_string("/run/nslab/lab/supervisor.log").unwrap_or_default());
+            eprintln!(
+                "supervisor.log:\n{}",
+                std::fs::read_to_string("/run/nslab/lab/supervisor.log").unwrap_or_default()
+            );
             eprintln!("{:?}", self.run("lab", &["status"]));
         }
         self.run("lab", &["down", "--volumes"]);
