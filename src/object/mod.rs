@@ -7,6 +7,8 @@
 pub mod key;
 pub mod kind;
 pub mod lab;
+pub mod merge;
+pub mod patch;
 pub mod selector;
 pub mod snapshot;
 pub mod write;
