@@ -7,7 +7,9 @@
 pub mod key;
 pub mod kind;
 pub mod lab;
+pub mod merge;
 pub mod nearest;
+pub mod patch;
 pub mod selector;
 pub mod snapshot;
 pub mod write;
