@@ -121,7 +121,8 @@ kinds! {
     SERVICE_ACCOUNT = kind("", "v1", "ServiceAccount", "serviceaccounts", &["sa"], true);
     PERSISTENT_VOLUME = kind("", "v1", "PersistentVolume", "persistentvolumes", &["pv"], false);
     PERSISTENT_VOLUME_CLAIM = kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", &["pvc"], true);
-    REPLICATION_CONTROLLER = kind("", "v1", "ReplicationController", "replicationcontrollers", &["rc"], true).in_all();
+    REPLICATION_CONTROLLER =
+        kind("", "v1", "ReplicationController", "replicationcontrollers", &["rc"], true).acted_on().in_all();
     LIMIT_RANGE = kind("", "v1", "LimitRange", "limitranges", &["limits"], true);
     RESOURCE_QUOTA = kind("", "v1", "ResourceQuota", "resourcequotas", &["quota"], true);
     POD_TEMPLATE = kind("", "v1", "PodTemplate", "podtemplates", &[], true);

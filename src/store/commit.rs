@@ -9,7 +9,7 @@ use super::watch::EventType;
 use super::{Outcome, WriteError, Written};
 use crate::object::kind::{self, KindRef};
 use crate::object::write::{Delete, Part, Propagation};
-use crate::object::{Key, Object, Write, map_at_mut};
+use crate::object::{Key, Object, Write, map_at_mut, time_text};
 
 pub(super) fn make(batch: &mut Batch<'_>, write: Write) -> Result<Written, WriteError> {
     match write {
@@ -138,7 +138,7 @@ fn delete(batch: &mut Batch<'_>, delete: Delete) -> Result<Written, WriteError> 
     }
     if !stored.is_terminating() {
         let when = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(grace);
-        set(&mut object, "deletionTimestamp", Some(rfc3339(when).into()));
+        set(&mut object, "deletionTimestamp", Some(time_text(when).into()));
     }
     set(&mut object, "deletionGracePeriodSeconds", Some(grace.into()));
     if *key.kind == kind::NAMESPACE {
@@ -213,12 +213,7 @@ fn counts_generations(kind: KindRef) -> bool {
 }
 
 fn now() -> String {
-    rfc3339(jiff::Timestamp::now())
-}
-
-/// Kubernetes' own precision: whole seconds.
-fn rfc3339(time: jiff::Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    time_text(jiff::Timestamp::now())
 }
 
 /// A random (version 4) UUID.
