@@ -7,6 +7,7 @@
 pub mod key;
 pub mod kind;
 pub mod lab;
+pub mod nearest;
 pub mod selector;
 pub mod snapshot;
 pub mod write;
