@@ -1,12 +1,15 @@
 //! The command line: `lab` with all its commands, and the same program under the name `kubectl` or `k` with kubectl's
 //! verbs alone. Every verb is a client of the lab's Kubernetes-shaped API and of nothing else.
 
+mod about;
 mod api_status;
 mod apply;
 mod client;
 mod create;
 mod delete;
 mod duration;
+mod exec;
+mod expose;
 mod failure;
 mod files;
 mod flags;
@@ -14,12 +17,24 @@ mod get;
 mod gone;
 mod hint;
 mod jsonpath;
+mod label;
 mod labs;
+mod logs;
+mod meta;
+mod node;
 mod output;
 mod path;
+mod pods;
 mod resource;
+mod rollout;
+mod run;
+mod scale;
+mod service;
+mod stream;
 mod table;
 mod tabs;
+mod tty;
+mod wait;
 mod yaml_out;
 
 use std::ffi::OsString;
@@ -49,7 +64,7 @@ pub struct Kubectl {
     #[command(flatten)]
     pub global: Global,
     #[command(subcommand)]
-    pub verb: Verb,
+    pub verb: Box<Verb>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -65,7 +80,13 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum LabCommand {
     #[command(flatten)]
-    Verb(Verb),
+    Verb(Box<Verb>),
+    Service(service::ServiceArgs),
+    Node(node::NodeArgs),
+    Client(node::ClientArgs),
+    Completion(meta::CompletionArgs),
+    Man(meta::ManArgs),
+    Schema(meta::SchemaArgs),
 }
 
 /// What kubectl can do too.
@@ -75,6 +96,20 @@ pub enum Verb {
     Create(create::CreateArgs),
     Apply(apply::ApplyArgs),
     Delete(delete::DeleteArgs),
+    Scale(scale::ScaleArgs),
+    Expose(expose::ExposeArgs),
+    Run(run::RunArgs),
+    Exec(exec::ExecArgs),
+    Attach(exec::AttachArgs),
+    #[command(alias = "log")]
+    Logs(logs::LogsArgs),
+    Label(label::LabelArgs),
+    Annotate(label::AnnotateArgs),
+    Rollout(rollout::RolloutArgs),
+    Wait(wait::WaitArgs),
+    Version(about::VersionArgs),
+    ApiResources(about::ApiResourcesArgs),
+    ClusterInfo(about::ClusterInfoArgs),
 }
 
 /// What every verb needs to know.
@@ -125,24 +160,35 @@ pub fn parse(argv: Vec<OsString>) -> Result<Parsed, u8> {
     parsed.map_err(|error| flags::tell(&error, &flags::lab_command(), &[]))
 }
 
-/// Does what `verb` says and tells the user what came of it; the exit code.
-pub fn run_verb(verb: Verb, global: &Global, lab: Option<&str>) -> u8 {
+/// What a command needs to know about the lab it is for.
+pub fn context(global: &Global, lab: Option<&str>) -> Context {
     let lab = lab.map(str::to_string).or_else(|| std::env::var("LAB_NAME").ok());
-    let cx = Context {
+    Context {
         client: labs::client(lab.as_deref(), global.api_socket.as_deref()),
         namespace: global.namespace.clone().unwrap_or_else(|| "default".into()),
         namespace_given: global.namespace.is_some(),
-    };
-    finish(block_on(dispatch(verb, &cx)))
+    }
 }
 
-/// Runs the whole command line but for what only `main` can wire.
+/// Does what the command line says and tells the user what came of it; the exit code.
 pub fn run(parsed: Parsed) -> u8 {
     match parsed {
-        Parsed::Kubectl(kubectl) => run_verb(kubectl.verb, &kubectl.global, None),
-        Parsed::Lab(lab, name) => match lab.command {
-            LabCommand::Verb(verb) => run_verb(verb, &lab.global, name.as_deref()),
-        },
+        Parsed::Kubectl(kubectl) => {
+            let cx = context(&kubectl.global, None);
+            finish(block_on(dispatch(*kubectl.verb, &cx)))
+        }
+        Parsed::Lab(lab, name) => {
+            let cx = context(&lab.global, name.as_deref());
+            finish(match lab.command {
+                LabCommand::Verb(verb) => block_on(dispatch(*verb, &cx)),
+                LabCommand::Service(args) => block_on(service::run(args, &cx)),
+                LabCommand::Node(args) => block_on(node::node(args, &cx)),
+                LabCommand::Client(args) => block_on(node::client(args, &cx)),
+                LabCommand::Completion(args) => meta::completion(&args),
+                LabCommand::Man(args) => meta::man(&args),
+                LabCommand::Schema(_) => meta::schema(),
+            })
+        }
     }
 }
 
@@ -152,6 +198,19 @@ async fn dispatch(verb: Verb, cx: &Context) -> Result<(), Failure> {
         Verb::Create(args) => create::run(args, cx).await,
         Verb::Apply(args) => apply::run(args, cx).await,
         Verb::Delete(args) => delete::run(args, cx).await,
+        Verb::Scale(args) => scale::run(args, cx).await,
+        Verb::Expose(args) => expose::run(args, cx).await,
+        Verb::Run(args) => run::run(args, cx).await,
+        Verb::Exec(args) => exec::run(args, cx).await,
+        Verb::Attach(args) => exec::attach(args, cx).await,
+        Verb::Logs(args) => logs::run(args, cx).await,
+        Verb::Label(args) => label::label(args, cx).await,
+        Verb::Annotate(args) => label::annotate(args, cx).await,
+        Verb::Rollout(args) => rollout::run(args, cx).await,
+        Verb::Wait(args) => wait::run(args, cx).await,
+        Verb::Version(args) => about::version(args, cx).await,
+        Verb::ApiResources(args) => about::api_resources(&args),
+        Verb::ClusterInfo(_) => about::cluster_info(cx).await,
     }
 }
 
