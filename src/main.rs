@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use nslab::cli::{self, LabCommand, Parsed};
+use nslab::cli::{self, MachineCommand};
+use nslab::supervisor::commands;
 use nslab::{applet, kernel, supervisor};
 
 fn main() -> ExitCode {
@@ -11,28 +12,31 @@ fn main() -> ExitCode {
     if let Some(code) = hidden(&argv) {
         return code;
     }
-    let code = match cli::parse(argv) {
+    ExitCode::from(match cli::parse(argv) {
+        Ok(parsed) => cli::run(parsed, machine),
         Err(code) => code,
-        Ok(Parsed::Kubectl(kubectl)) => cli::run_verb(kubectl.verb, &kubectl.global, None),
-        Ok(Parsed::Lab(lab, name)) => match lab.command {
-            LabCommand::Verb(verb) => cli::run_verb(verb, &lab.global, name.as_deref()),
-            LabCommand::Up(args) => supervisor::commands::up(name.as_deref(), &args),
-            LabCommand::Down(args) => supervisor::commands::down(name.as_deref(), &args),
-            LabCommand::Plan(args) => supervisor::commands::plan(name.as_deref(), &args),
-            LabCommand::Status(args) => supervisor::commands::status(name.as_deref(), &args),
-            LabCommand::Doctor(args) => supervisor::commands::doctor(&args),
-        },
-    };
-    ExitCode::from(code)
+    })
+}
+
+/// What starts, stops and examines labs.
+fn machine(command: MachineCommand, lab: Option<&str>) -> u8 {
+    match command {
+        MachineCommand::Up(args) => commands::up(lab, &args),
+        MachineCommand::Down(args) => commands::down(lab, &args),
+        MachineCommand::Plan(args) => commands::plan(lab, &args),
+        MachineCommand::Status(args) => commands::status(lab, &args),
+        MachineCommand::Doctor(args) => commands::doctor(&args),
+    }
 }
 
 /// The processes of a lab that are this program too. They are started by the lab, never typed.
 fn hidden(argv: &[OsString]) -> Option<ExitCode> {
-    let words: Vec<String> = argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    match words.get(1)?.as_str() {
-        "__supervise" => Some(supervisor::main(&words[2..])),
-        "__node" => Some(kernel::runtime::node_main(&words[2..])),
-        "__applet" => Some(applet::main(&words[2..])),
+    let words: Vec<String> = argv.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let (first, rest) = words.split_first()?;
+    match first.as_str() {
+        "__supervise" => Some(supervisor::main(rest)),
+        "__node" => Some(kernel::runtime::node_main(rest)),
+        "__applet" => Some(applet::main(rest)),
         _ => None,
     }
 }

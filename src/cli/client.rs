@@ -53,17 +53,6 @@ impl ClientError {
         matches!(self, ClientError::Status(status) if status.is_already_exists())
     }
 
-    /// kubectl's `failed to create deployment: ` before the message, for objects that were made from flags.
-    pub fn when(self, doing: &str, kind: KindRef) -> Self {
-        match self {
-            ClientError::Status(mut status) => {
-                status.message = format!("failed to {doing} {}: {}", kind.singular(), status.message);
-                ClientError::Status(status)
-            }
-            other => other,
-        }
-    }
-
     /// See [`Status::during`].
     pub fn during(self, doing: &str, source: &str) -> Self {
         match self {
@@ -215,25 +204,12 @@ impl Client {
         self.json(Method::PUT, &path, As::Json, Some(("application/json", object))).await
     }
 
-    /// `subresource` is empty or `scale`, `status`, ...
-    pub async fn patch(
-        &self,
-        kind: KindRef,
-        namespace: &str,
-        name: &str,
-        subresource: &str,
-        how: Patch,
-        patch: &Value,
-    ) -> Result<Value> {
-        let mut path = super::path::object(kind, namespace, name);
-        if !subresource.is_empty() {
-            path = format!("{path}/{subresource}");
-        }
+    pub async fn patch_path(&self, path: &str, how: Patch, patch: &Value) -> Result<Value> {
         let content_type = match how {
             Patch::Merge => "application/merge-patch+json",
             Patch::Strategic => "application/strategic-merge-patch+json",
         };
-        self.json(Method::PATCH, &path, As::Json, Some((content_type, patch))).await
+        self.json(Method::PATCH, path, As::Json, Some((content_type, patch))).await
     }
 
     /// The answer is the object as it was, or a `Status`.

@@ -7,6 +7,7 @@ mod workload;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::client::ClientError;
 use super::output::{self, Output};
 use super::{Context, Failure, dry_run, files, print};
 use crate::object::kind::{self, KindRef};
@@ -64,7 +65,17 @@ pub async fn run(args: CreateArgs, cx: &Context) -> Result<(), Failure> {
         Some(What::Secret(args)) => config::secret(args)?,
     };
     let kind = kind_of(&object)?;
-    submit(object, kind, &how, cx).await.map(|_| ())
+    let failing = match kind.kind {
+        "Namespace" => None,
+        "Service" => {
+            Some(format!("failed to create {} service: ", object["spec"]["type"].as_str().unwrap_or("ClusterIP")))
+        }
+        "Secret" => Some("failed to create secret ".to_string()),
+        _ => Some(format!("failed to create {}: ", kind.singular())),
+    };
+    let object = placed(object, kind, cx);
+    let sent = Sent { object, kind, namespace: &cx.namespace, source: None, word: "created", failing };
+    send(sent, &how, cx).await.map(|_| ())
 }
 
 fn kind_of(object: &Value) -> Result<KindRef, Failure> {
@@ -83,9 +94,9 @@ async fn from_files(args: &files::FileArgs, how: &HowArgs, cx: &Context) -> Resu
     }
     let mut failures = Vec::new();
     for document in files::read(args, cx)?.documents {
-        let source = document.source.clone();
-        let how = HowArgs { save_config: how.save_config, ..how.clone() };
-        if let Err(failure) = send(document.object, document.kind, &document.namespace, &how, cx, Some(&source)).await {
+        let (kind, namespace, source) = (document.kind, &document.namespace, Some(document.source.as_str()));
+        let sent = Sent { object: document.object, kind, namespace, source, word: "created", failing: None };
+        if let Err(failure) = send(sent, how, cx).await {
             failures.push(failure);
         }
     }
@@ -94,22 +105,45 @@ async fn from_files(args: &files::FileArgs, how: &HowArgs, cx: &Context) -> Resu
 
 /// Creates an object that was made from flags, in the namespace of the command line, and tells so. What comes back is
 /// the object as the server has it.
-pub async fn submit(mut object: Value, kind: KindRef, how: &HowArgs, cx: &Context) -> Result<Value, Failure> {
-    // Without -n the printed object says no namespace, so that it can be applied anywhere.
+pub async fn submit(object: Value, kind: KindRef, how: &HowArgs, cx: &Context) -> Result<Value, Failure> {
+    submit_as(object, kind, how, cx, "created").await
+}
+
+/// As [`submit`], with another word for what was done.
+pub async fn submit_as(
+    object: Value,
+    kind: KindRef,
+    how: &HowArgs,
+    cx: &Context,
+    word: &str,
+) -> Result<Value, Failure> {
+    let object = placed(object, kind, cx);
+    send(Sent { object, kind, namespace: &cx.namespace, source: None, word, failing: None }, how, cx).await
+}
+
+/// Without -n the printed object says no namespace, so that it can be applied anywhere.
+fn placed(mut object: Value, kind: KindRef, cx: &Context) -> Value {
     if cx.namespace_given && kind.namespaced {
         object["metadata"]["namespace"] = cx.namespace.clone().into();
     }
-    send(object, kind, &cx.namespace, how, cx, None).await
+    object
 }
 
-async fn send(
-    mut object: Value,
+/// An object on its way to the server.
+struct Sent<'a> {
+    object: Value,
     kind: KindRef,
-    namespace: &str,
-    how: &HowArgs,
-    cx: &Context,
-    source: Option<&str>,
-) -> Result<Value, Failure> {
+    namespace: &'a str,
+    /// The file that it came from.
+    source: Option<&'a str>,
+    /// What was done, once it is.
+    word: &'a str,
+    /// What kubectl puts before the server's words.
+    failing: Option<String>,
+}
+
+async fn send(sent: Sent<'_>, how: &HowArgs, cx: &Context) -> Result<Value, Failure> {
+    let Sent { mut object, kind, namespace, source, word, failing } = sent;
     let output = Output::parse(&how.output)?;
     let dry = dry_run(how.dry_run.as_deref())?;
     if how.save_config {
@@ -118,20 +152,19 @@ async fn send(
     let made = if dry == Some(super::DRY_CLIENT) {
         object
     } else {
-        let mut sent = object;
-        // Only for people who read YAML; the server sets both.
-        if let Some(fields) = sent.as_object_mut() {
-            fields.remove("status");
-        }
         let query = super::path::Query::new().with_some("dryRun", dry.map(|_| "All"));
         let path = query.on(&super::path::collection(kind, Some(namespace)));
-        cx.client.post_path(&path, &sent).await.map_err(|error| match source {
-            Some(source) => error.during("creating", source),
-            None => error.when("create", kind),
+        let sent = if source.is_some() { object } else { without_status(object) };
+        cx.client.post_path(&path, &sent).await.map_err(|error| match (error, source, failing) {
+            (error, Some(source), _) => Failure::from(error.during("creating", source)),
+            (ClientError::Status(status), _, Some(failing)) if status.reason != "Invalid" => {
+                Failure::error(format!("{failing}{}", status.message))
+            }
+            (error, ..) => Failure::from(error),
         })?
     };
     let text = match output {
-        Output::Table { .. } => format!("{} created{}\n", output::name_of(&made), dry.unwrap_or_default()),
+        Output::Table { .. } => format!("{} {word}{}\n", output::name_of(&made), dry.unwrap_or_default()),
         Output::Name => format!("{}\n", output::name_of(&made)),
         other => output::objects(&other, vec![made.clone()], true, true)?,
     };
@@ -139,8 +172,21 @@ async fn send(
     Ok(made)
 }
 
+/// Without the empty fields that kubectl prints for people who read YAML, and that only the server sets.
+pub fn without_status(mut object: Value) -> Value {
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove("status");
+    }
+    for at in ["/metadata", "/spec/template/metadata"] {
+        if let Some(metadata) = object.pointer_mut(at).and_then(Value::as_object_mut) {
+            metadata.remove("creationTimestamp");
+        }
+    }
+    object
+}
+
 /// `metadata` of an object that is new; kubectl prints the empty timestamp too.
-fn metadata(name: &str, labels: Value) -> Value {
+pub fn metadata(name: &str, labels: Value) -> Value {
     let mut metadata = json!({"creationTimestamp": null, "name": name});
     if labels.as_object().is_some_and(|l| !l.is_empty()) {
         metadata["labels"] = labels;

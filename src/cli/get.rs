@@ -14,7 +14,7 @@ use super::{Context, Failure, files, print};
 use crate::object::kind::KindRef;
 
 /// Show objects
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct GetArgs {
     /// TYPE, TYPE NAME..., TYPE/NAME..., TYPE,TYPE or all
     #[arg(value_name = "TYPE[/NAME]")]
@@ -83,6 +83,12 @@ pub async fn run(args: GetArgs, cx: &Context) -> Result<(), Failure> {
     let sort_by = sort_by.map_err(|e| Failure::error(format!("--sort-by: {e}")))?;
     let get = Get { args: &args, cx, output, sort_by };
     if args.watch || args.watch_only { get.watch(&resources).await } else { get.once(&resources).await }
+}
+
+/// All objects of one type, for commands that are another name for `get`.
+pub async fn list(cx: &Context, resource: &str, output: &str) -> Result<(), Failure> {
+    let args = GetArgs { resources: vec![resource.to_string()], output: output.to_string(), ..GetArgs::default() };
+    run(args, cx).await
 }
 
 fn nothing_asked() -> Failure {

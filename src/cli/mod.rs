@@ -1,6 +1,7 @@
 //! The command line: `lab` with all its commands, and the same program under the name `kubectl` or `k` with kubectl's
 //! verbs alone. Every verb is a client of the lab's Kubernetes-shaped API and of nothing else.
 
+mod about;
 mod api_status;
 mod apply;
 pub mod client;
@@ -9,6 +10,8 @@ mod delete;
 pub mod doctor;
 pub mod down;
 mod duration;
+mod exec;
+mod expose;
 mod failure;
 mod files;
 mod flags;
@@ -16,15 +19,27 @@ mod get;
 mod gone;
 mod hint;
 mod jsonpath;
+mod label;
 mod labs;
+mod logs;
+mod meta;
+mod node;
 mod output;
 mod path;
 pub mod plan;
+mod pods;
 mod resource;
+mod rollout;
+mod run;
+mod scale;
+mod service;
 pub mod status;
+mod stream;
 mod table;
 mod tabs;
+mod tty;
 pub mod up;
+mod wait;
 mod yaml_out;
 
 use std::ffi::OsString;
@@ -54,7 +69,7 @@ pub struct Kubectl {
     #[command(flatten)]
     pub global: Global,
     #[command(subcommand)]
-    pub verb: Verb,
+    pub verb: Box<Verb>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -69,13 +84,26 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 pub enum LabCommand {
+    #[command(flatten)]
+    Machine(MachineCommand),
+    #[command(flatten)]
+    Verb(Box<Verb>),
+    Service(service::ServiceArgs),
+    Node(node::NodeArgs),
+    Client(node::ClientArgs),
+    Completion(meta::CompletionArgs),
+    Man(meta::ManArgs),
+    Schema(meta::SchemaArgs),
+}
+
+/// What starts, stops and examines labs. These need more than the API: `main` has them carried out.
+#[derive(Debug, Subcommand)]
+pub enum MachineCommand {
     Up(up::UpArgs),
     Down(down::DownArgs),
     Plan(plan::PlanArgs),
     Status(status::StatusArgs),
     Doctor(doctor::DoctorArgs),
-    #[command(flatten)]
-    Verb(Verb),
 }
 
 /// What kubectl can do too.
@@ -85,6 +113,20 @@ pub enum Verb {
     Create(create::CreateArgs),
     Apply(apply::ApplyArgs),
     Delete(delete::DeleteArgs),
+    Scale(scale::ScaleArgs),
+    Expose(expose::ExposeArgs),
+    Run(run::RunArgs),
+    Exec(exec::ExecArgs),
+    Attach(exec::AttachArgs),
+    #[command(alias = "log")]
+    Logs(logs::LogsArgs),
+    Label(label::LabelArgs),
+    Annotate(label::AnnotateArgs),
+    Rollout(rollout::RolloutArgs),
+    Wait(wait::WaitArgs),
+    Version(about::VersionArgs),
+    ApiResources(about::ApiResourcesArgs),
+    ClusterInfo(about::ClusterInfoArgs),
 }
 
 /// What every verb needs to know.
@@ -135,15 +177,41 @@ pub fn parse(argv: Vec<OsString>) -> Result<Parsed, u8> {
     parsed.map_err(|error| flags::tell(&error, &flags::lab_command(), &[]))
 }
 
-/// Does what `verb` says and tells the user what came of it; the exit code.
-pub fn run_verb(verb: Verb, global: &Global, lab: Option<&str>) -> u8 {
+/// What a command needs to know about the lab it is for.
+pub fn context(global: &Global, lab: Option<&str>) -> Context {
     let lab = lab.map(str::to_string).or_else(|| std::env::var("LAB_NAME").ok());
-    let cx = Context {
+    Context {
         client: labs::client(lab.as_deref(), global.api_socket.as_deref()),
         namespace: global.namespace.clone().unwrap_or_else(|| "default".into()),
         namespace_given: global.namespace.is_some(),
-    };
-    finish(block_on(dispatch(verb, &cx)))
+    }
+}
+
+/// Does what the command line says and tells the user what came of it; the exit code. `machine` carries out what is no
+/// client of the API, for the lab of that name.
+pub fn run(parsed: Parsed, machine: impl FnOnce(MachineCommand, Option<&str>) -> u8) -> u8 {
+    match parsed {
+        Parsed::Kubectl(kubectl) => {
+            let cx = context(&kubectl.global, None);
+            finish(block_on(dispatch(*kubectl.verb, &cx)))
+        }
+        Parsed::Lab(lab, name) => {
+            let cx = context(&lab.global, name.as_deref());
+            finish(match lab.command {
+                LabCommand::Machine(command) => {
+                    let named = name.or_else(|| std::env::var("LAB_NAME").ok());
+                    return machine(command, named.as_deref());
+                }
+                LabCommand::Verb(verb) => block_on(dispatch(*verb, &cx)),
+                LabCommand::Service(args) => block_on(service::run(args, &cx)),
+                LabCommand::Node(args) => block_on(node::node(args, &cx)),
+                LabCommand::Client(args) => block_on(node::client(args, &cx)),
+                LabCommand::Completion(args) => meta::completion(&args),
+                LabCommand::Man(args) => meta::man(&args),
+                LabCommand::Schema(_) => meta::schema(),
+            })
+        }
+    }
 }
 
 async fn dispatch(verb: Verb, cx: &Context) -> Result<(), Failure> {
@@ -152,6 +220,19 @@ async fn dispatch(verb: Verb, cx: &Context) -> Result<(), Failure> {
         Verb::Create(args) => create::run(args, cx).await,
         Verb::Apply(args) => apply::run(args, cx).await,
         Verb::Delete(args) => delete::run(args, cx).await,
+        Verb::Scale(args) => scale::run(args, cx).await,
+        Verb::Expose(args) => expose::run(args, cx).await,
+        Verb::Run(args) => run::run(args, cx).await,
+        Verb::Exec(args) => exec::run(args, cx).await,
+        Verb::Attach(args) => exec::attach(args, cx).await,
+        Verb::Logs(args) => logs::run(args, cx).await,
+        Verb::Label(args) => label::label(args, cx).await,
+        Verb::Annotate(args) => label::annotate(args, cx).await,
+        Verb::Rollout(args) => rollout::run(args, cx).await,
+        Verb::Wait(args) => wait::run(args, cx).await,
+        Verb::Version(args) => about::version(args, cx).await,
+        Verb::ApiResources(args) => about::api_resources(&args),
+        Verb::ClusterInfo(_) => about::cluster_info(cx).await,
     }
 }
 

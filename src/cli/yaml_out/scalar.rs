@@ -83,14 +83,14 @@ impl Shape {
     }
 }
 
-/// Is written as it is, without an escape. TAB is not.
+/// Is written as it is, without an escape. TAB is not, nor are the line ends that only YAML 1.1 knows.
 fn printable(c: char) -> bool {
-    matches!(c, '\n' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}')
+    matches!(c, '\n' | ' '..='~' | '\u{a0}'..='\u{2027}' | '\u{202a}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}')
 }
 
 /// Would YAML 1.1 read the plain text as something else than this string?
 fn means_something_else(text: &str) -> bool {
-    const WORDS: [&str; 13] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", "<<", ".nan", ".inf"];
+    const WORDS: [&str; 12] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", ".nan", ".inf"];
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     let known_case = |word: &str| {
         let lower = word.to_ascii_lowercase();
@@ -161,11 +161,16 @@ fn is_timestamp(text: &str) -> bool {
     if !(digits(month, 1, 2) && digits(day, 1, 2)) {
         return false;
     }
-    let clock = time.find(['Z', '+', '-']).map_or(time, |zone| &time[..zone]);
+    let (clock, zone) = time.find(['Z', '+', '-']).map_or((time, ""), |zone| time.split_at(zone));
     let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
-    let parts: Vec<&str> = clock.trim_end().split(':').collect();
-    matches!(parts.as_slice(), [h, m, s] if digits(h, 1, 2) && digits(m, 1, 2) && digits(s, 1, 2))
-        && digits(fraction, 1, 9)
+    let parts: Vec<&str> = clock.split(':').collect();
+    let is_clock = matches!(parts.as_slice(), [h, m, s] if digits(h, 1, 2) && digits(m, 1, 2) && digits(s, 1, 2));
+    // Only with a blank between date and time may the zone be left out.
+    let is_zone = match zone.strip_prefix(['+', '-']) {
+        Some(offset) => matches!(offset.split_once(':'), Some((h, m)) if digits(h, 2, 2) && digits(m, 2, 2)),
+        None => zone == "Z" || (zone.is_empty() && text.contains(' ')),
+    };
+    is_clock && is_zone && digits(fraction, 1, 9)
 }
 
 /// Where a scalar that may be broken over lines begins, and the indentation of its further lines.
