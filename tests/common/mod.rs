@@ -36,8 +36,11 @@ pub struct Netns {
 impl Netns {
     pub fn new(name: &str) -> Netns {
         require_sandbox();
-        sh(&format!("ip netns add {name} && ip -n {name} link set lo up"));
-        Netns { name: name.to_string() }
+        sh(&format!("ip netns add {name}; ip -n {name} link set lo up"));
+        let netns = Netns { name: name.to_string() };
+        // No link waits to find out whether its IPv6 address is taken.
+        netns.sh("echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad");
+        netns
     }
 
     pub fn open(&self) -> File {

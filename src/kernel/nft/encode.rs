@@ -2,7 +2,7 @@
 
 use nix::libc;
 
-use super::expr::{Comparison, ConntrackKey, Expr, Header, Into, Reg, Verdict};
+use super::expr::{Answer, Comparison, ConntrackKey, Expr, Header, Into, Reg, Verdict};
 use super::op::{ChainSpec, Data, DataSpec, Element, Field, Kind, Op, Rule, Set, TABLE};
 use super::userdata;
 use super::value::Family;
@@ -306,14 +306,20 @@ fn expr(out: &mut Vec<u8>, family: Family, expr: &Expr) {
             const FULLY_RANDOM: u32 = 1 << 4;
             attr::be32(out, 1, FULLY_RANDOM);
         }),
-        Expr::Reject => named(out, "reject", |out| {
+        Expr::Reject(answer) => named(out, "reject", |out| {
             const ICMP_UNREACHABLE: u32 = 0;
-            attr::be32(out, 1, ICMP_UNREACHABLE);
-            let port_unreachable = match family {
-                Family::Ip => 3,
-                Family::Ip6 => 4,
-            };
-            attr::bytes(out, 2, &[port_unreachable]);
+            const TCP_RESET: u32 = 1;
+            match (answer, family) {
+                (Answer::TcpReset, _) => attr::be32(out, 1, TCP_RESET),
+                (Answer::PortUnreachable, Family::Ip) => {
+                    attr::be32(out, 1, ICMP_UNREACHABLE);
+                    attr::bytes(out, 2, &[3]);
+                }
+                (Answer::PortUnreachable, Family::Ip6) => {
+                    attr::be32(out, 1, ICMP_UNREACHABLE);
+                    attr::bytes(out, 2, &[4]);
+                }
+            }
         }),
     }
 }

@@ -39,8 +39,16 @@ pub enum Expr {
     Dnat { address: Reg, port: Reg },
     /// `masquerade fully-random`: translates the source to the address of the link it leaves by.
     Masquerade,
-    /// `reject`: ends with an ICMP port unreachable, which a client sees as "connection refused".
-    Reject,
+    /// `reject`: ends with an answer that a client sees as "connection refused".
+    Reject(Answer),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// ICMP, of which the kernel sends a client six at once and then one a second.
+    PortUnreachable,
+    /// For TCP only.
+    TcpReset,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,12 +6,12 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::expr::{
-    Comparison, ConntrackKey, Expr, Header, Into, Reg, STATE_NEW, STATUS_DNAT, TYPE_LOCAL, Verdict, destination,
-    destination_port, source,
+    Answer, Comparison, ConntrackKey, Expr, Header, Into, Reg, STATE_NEW, STATUS_DNAT, TYPE_LOCAL, Verdict,
+    destination, destination_port, source,
 };
 use super::op::{Chain, ChainSpec, Entry, Hook, Kind, Op, Rule, Set};
 use super::value::{Family, Value};
-use crate::desired::Nat;
+use crate::desired::{Nat, Protocol};
 
 /// The bit of the packet mark that asks for masquerading; kube-proxy's default.
 pub const MASQUERADE_MARK: u32 = 0x4000;
@@ -64,14 +64,23 @@ pub fn table(family: Family, nat: &Nat) -> Vec<Op<'static>> {
         rule(Chain::MarkFromOutside, exprs, "pods");
     }
     rule(Chain::MarkFromOutside, mark(!MASQUERADE_MARK, MASQUERADE_MARK), "");
-    rule(Chain::Reject, vec![Expr::Reject], "");
+    // A reset where there can be one. kube-proxy answers all with ICMP, but here client and node share a machine: the
+    // ICMP then arrives while the client is still inside `connect`, where IPv6 ignores it and waits a second.
+    let mut reset = vec![Expr::Transport { to: R0 }];
+    reset.push(compare(R0, Comparison::Equal, Value::EMPTY.protocol(Protocol::Tcp), 1));
+    reset.push(Expr::Reject(Answer::TcpReset));
+    rule(Chain::Reject, reset, "");
+    rule(Chain::Reject, vec![Expr::Reject(Answer::PortUnreachable)], "");
 
     rule(Chain::Services, service_verdict(family, Set::ServiceIps), "");
     rule(Chain::Services, node_port_verdict(family, Set::ServiceNodePorts), "");
     rule(Chain::ServiceEndpointsCheck, service_verdict(family, Set::NoEndpointServices), "");
     rule(Chain::NodePortEndpointsCheck, node_port_verdict(family, Set::NoEndpointNodePorts), "");
-    let known =
-        vec![destination(family, R0), Expr::Lookup { set: Set::ClusterIps, key: R0, to: Into::Nothing }, Expr::Reject];
+    let known = vec![
+        destination(family, R0),
+        Expr::Lookup { set: Set::ClusterIps, key: R0, to: Into::Nothing },
+        Expr::Verdict(Verdict::Goto(Chain::Reject)),
+    ];
     rule(Chain::ClusterIpsCheck, known, "a port that the Service does not have");
     for subnet in of_family(family, &nat.service_subnets) {
         let mut exprs = within(destination(family, R0), subnet);
@@ -94,7 +103,7 @@ pub fn table(family: Family, nat: &Nat) -> Vec<Op<'static>> {
     let unmarked = vec![
         Expr::Mark { to: R0 },
         Expr::Bitwise { register: R0, mask: Value::EMPTY.native(MASQUERADE_MARK), xor: Value::EMPTY.native(0) },
-        compare(R0, Comparison::Equal, Value::EMPTY.native(0)),
+        compare(R0, Comparison::Equal, Value::EMPTY.native(0), 4),
         Expr::Verdict(Verdict::Return),
     ];
     rule(Chain::NatPostrouting, unmarked, "");
@@ -153,21 +162,16 @@ fn service_verdict(family: Family, set: Set) -> Vec<Expr> {
 /// `fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @set`
 fn node_port_verdict(family: Family, set: Set) -> Vec<Expr> {
     let mut exprs =
-        vec![Expr::DestinationType { to: R0 }, compare(R0, Comparison::Equal, Value::EMPTY.native(TYPE_LOCAL))];
+        vec![Expr::DestinationType { to: R0 }, compare(R0, Comparison::Equal, Value::EMPTY.native(TYPE_LOCAL), 4)];
     match family {
         Family::Ip => {
             exprs.push(Expr::Payload { header: Header::Network, offset: 16, len: 1, to: R0 });
-            exprs.push(Expr::Compare {
-                register: R0,
-                op: Comparison::NotEqual,
-                with: Value::EMPTY.field(&[127]),
-                len: 1,
-            });
+            exprs.push(compare(R0, Comparison::NotEqual, Value::EMPTY.field(&[127]), 1));
         }
         Family::Ip6 => {
             exprs.push(destination(family, R0));
             let loopback = Value::EMPTY.address(Ipv6Addr::LOCALHOST.into());
-            exprs.push(compare(R0, Comparison::NotEqual, loopback));
+            exprs.push(compare(R0, Comparison::NotEqual, loopback, 16));
         }
     }
     exprs.push(Expr::Transport { to: R0 });
@@ -189,7 +193,12 @@ fn within(load: Expr, subnet: &IpNet) -> Vec<Expr> {
     vec![
         load,
         Expr::Bitwise { register: R0, mask: Value::EMPTY.address(subnet.netmask()), xor: zero },
-        compare(R0, Comparison::Equal, Value::EMPTY.address(subnet.network())),
+        compare(
+            R0,
+            Comparison::Equal,
+            Value::EMPTY.address(subnet.network()),
+            Family::of(&subnet.network()).address_len(),
+        ),
     ]
 }
 
@@ -206,12 +215,12 @@ fn has_bit(key: ConntrackKey, bit: u32) -> Vec<Expr> {
     vec![
         Expr::Conntrack { key, to: R0 },
         Expr::Bitwise { register: R0, mask: Value::EMPTY.native(bit), xor: Value::EMPTY.native(0) },
-        compare(R0, Comparison::NotEqual, Value::EMPTY.native(0)),
+        compare(R0, Comparison::NotEqual, Value::EMPTY.native(0), 4),
     ]
 }
 
-fn compare(register: Reg, op: Comparison, with: Value) -> Expr {
-    let len = with.bytes().len() as u32;
+/// Compares the first `len` bytes.
+fn compare(register: Reg, op: Comparison, with: Value, len: u32) -> Expr {
     Expr::Compare { register, op, with, len }
 }
 

@@ -52,7 +52,7 @@ pub enum Fate {
     Dnat { to: (IpAddr, u16), masquerade: bool },
     /// It goes on to where it was sent.
     Accept { masquerade: bool },
-    /// It is answered by an ICMP port unreachable.
+    /// It is refused with an answer.
     Reject,
     /// It disappears.
     Drop,
@@ -242,7 +242,7 @@ impl Run<'_> {
                 return Some(end);
             }
             match expr {
-                Expr::Reject => {
+                Expr::Reject(_) => {
                     step(Effect::Reject);
                     return Some(End::Stop(Fate::Reject));
                 }
@@ -326,7 +326,7 @@ impl Run<'_> {
             | Expr::Verdict(_)
             | Expr::Dnat { .. }
             | Expr::Masquerade
-            | Expr::Reject
+            | Expr::Reject(_)
             | Expr::SetMark { .. } => {}
         }
         Some(())

@@ -77,7 +77,10 @@ fn lookups_say_where_the_result_goes() {
 fn rest_of_the_expressions_as_nft_sends_them() {
     let cases = [
         (Expr::Masquerade, "1c000180 09000100 6d61737100000000 0c000280 08000100 00000010"),
-        (Expr::Reject, "24000180 0b000100 72656a6563740000 14000280 08000100 00000000 05000200 03000000"),
+        (
+            Expr::Reject(Answer::PortUnreachable),
+            "24000180 0b000100 72656a6563740000 14000280 08000100 00000000 05000200 03000000",
+        ),
         (
             Expr::Verdict(Verdict::Return),
             "30000180 0e000100 696d6d656469617465000000 1c000280 08000100 00000000
