@@ -24,7 +24,7 @@ mod typed;
 mod watch;
 mod write;
 
-pub use apply::{Applied, Change};
+pub use apply::{Applied, Change, apply_all};
 pub use serve::{Accept, serve, serve_connection};
 pub use status::{ApiError, Cause};
 
