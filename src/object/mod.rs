@@ -4,13 +4,18 @@
 //! a typed view ([`Object::view`]), which is decoded once and kept. This room knows what objects *are* (kinds,
 //! defaults, validation, old API versions); it never stores, serves or acts on them.
 
+pub mod convert;
+pub mod default;
 pub mod key;
 pub mod kind;
 pub mod lab;
 pub mod merge;
+pub mod nearest;
 pub mod patch;
 pub mod selector;
 pub mod snapshot;
+pub mod unknown;
+pub mod validate;
 pub mod write;
 
 pub use key::Key;
@@ -245,4 +250,9 @@ pub fn map_at_mut<'a>(map: &'a mut Map<String, Value>, field: &str) -> &'a mut M
         Value::Object(map) => map,
         _ => unreachable!("the slot was made an object just above"),
     }
+}
+
+/// A moment as Kubernetes writes it in objects: RFC 3339 in UTC, whole seconds.
+pub fn time_text(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

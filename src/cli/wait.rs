@@ -1,0 +1,200 @@
+//! `wait`: until objects are as they should be, or gone.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::client::As;
+use super::gone::{self, Going};
+use super::jsonpath::{self, Template};
+use super::path::Query;
+use super::{Context, Failure, duration, files, hint, print, scale};
+use crate::object::kind::KindRef;
+
+/// Wait until objects are as they should be
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    /// TYPE NAME..., TYPE/NAME..., or TYPE with --all or -l
+    #[arg(value_name = "TYPE[/NAME]")]
+    resources: Vec<String>,
+    #[command(flatten)]
+    files: files::FileArgs,
+    /// condition=NAME[=VALUE], jsonpath=TEMPLATE[=VALUE], create or delete
+    #[arg(long = "for", value_name = "WHAT")]
+    wanted: String,
+    /// How long to wait for all together; 0 looks once, below 0 waits a week
+    #[arg(long, default_value = "30s", allow_hyphen_values = true)]
+    timeout: String,
+    /// All of the type
+    #[arg(long)]
+    all: bool,
+    /// All with these labels
+    #[arg(short = 'l', long)]
+    selector: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Wanted {
+    Gone,
+    Created,
+    /// A condition's type and status.
+    Condition(String, String),
+    /// A path, and the value there; any value without.
+    Path(Template, Option<String>),
+}
+
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+
+impl Wanted {
+    fn parse(text: &str) -> Result<Self, Failure> {
+        if let Some(rest) = text.strip_prefix("jsonpath=") {
+            // The last `=` outside the braces parts the path from its value.
+            let end = rest.rfind('}').map_or(0, |at| at + 1);
+            let (path, value) = match rest.get(end..).and_then(|tail| tail.split_once('=')) {
+                Some((_, value)) => (rest.get(..end).unwrap_or_default(), Some(value.to_string())),
+                None => (rest, None),
+            };
+            let path = Template::parse_relaxed(path).map_err(|e| Failure::error(format!("--for={text}: {e}")))?;
+            return Ok(Wanted::Path(path, value));
+        }
+        if let Some(rest) = text.strip_prefix("condition=") {
+            let (name, status) = rest.split_once('=').unwrap_or((rest, "True"));
+            return Ok(Wanted::Condition(name.to_string(), status.to_string()));
+        }
+        match text.to_ascii_lowercase().as_str() {
+            "delete" => Ok(Wanted::Gone),
+            "create" => Ok(Wanted::Created),
+            _ => {
+                let failure = Failure::error(format!("unrecognized condition: \"{text}\""));
+                Err(failure.hint("--for takes condition=Ready, delete, create or jsonpath='{.status.phase}'=Running"))
+            }
+        }
+    }
+
+    fn holds(&self, object: &Value) -> bool {
+        match self {
+            Wanted::Gone => false,
+            Wanted::Created => true,
+            Wanted::Condition(name, status) => {
+                let conditions = object.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+                let text =
+                    |c: &Value, field: &str| c.get(field).and_then(Value::as_str).unwrap_or_default().to_string();
+                let mut conditions = conditions.filter(|c| text(c, "type").eq_ignore_ascii_case(name));
+                conditions.any(|c| text(c, "status").eq_ignore_ascii_case(status))
+            }
+            Wanted::Path(path, value) => {
+                let found = path.find(object).unwrap_or_default();
+                match value {
+                    None => !found.is_empty(),
+                    Some(value) => found.iter().any(|v| jsonpath::to_text(v) == *value),
+                }
+            }
+        }
+    }
+}
+
+pub async fn run(args: WaitArgs, cx: &Context) -> Result<(), Failure> {
+    let wanted = Wanted::parse(&args.wanted)?;
+    let timeout = match duration::parse(&args.timeout).map_err(|e| Failure::error(format!("--timeout: {e}")))? {
+        _ if args.timeout.starts_with('-') => WEEK,
+        timeout => timeout,
+    };
+    let selector = args.selector.as_deref();
+    let named = scale::named(&args.resources, &args.files, args.all, selector, "wait", cx).await?;
+    if named.is_empty() && wanted != Wanted::Gone {
+        return Err(Failure::error("no matching resources found"));
+    }
+    let until = tokio::time::Instant::now() + timeout;
+    let mut failures = Vec::new();
+    for (kind, namespace, name) in named {
+        let one = wait_for(cx, &wanted, kind, &namespace, &name);
+        match tokio::time::timeout_at(until, one).await {
+            Ok(Ok(word)) => print(&format!("{}/{name} {word}\n", kind.singular_resource()))?,
+            Ok(Err(failure)) => failures.push(failure),
+            Err(_) => {
+                failures.push(Failure::error(format!("timed out waiting for the condition on {}/{name}", kind.plural)))
+            }
+        }
+    }
+    Failure::all(failures)
+}
+
+async fn wait_for(
+    cx: &Context,
+    wanted: &Wanted,
+    kind: KindRef,
+    namespace: &str,
+    name: &str,
+) -> Result<&'static str, Failure> {
+    loop {
+        let found = cx.client.find(kind, namespace, name).await?;
+        let version = match (found, wanted) {
+            (None, Wanted::Gone) => return Ok("condition met"),
+            (Some(object), Wanted::Gone) => {
+                let uid = object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_string();
+                let going = Going { kind, namespace: namespace.to_string(), name: name.to_string(), uid };
+                gone::wait(cx, &[going], None).await?;
+                return Ok("condition met");
+            }
+            (Some(object), wanted) if wanted.holds(&object) => return Ok("condition met"),
+            (Some(object), _) => version_of(&object),
+            (None, Wanted::Created) => {
+                // What is created between this list and the watch is in the watch.
+                let list = cx.client.list(kind, Some(namespace), &Query::new().named(name)).await?;
+                let items = list.get("items").and_then(Value::as_array);
+                if items.is_some_and(|items| !items.is_empty()) {
+                    continue;
+                }
+                version_of(&list)
+            }
+            (None, _) => {
+                let error = cx.client.get(kind, namespace, name).await.err();
+                let hints = hint::for_missing(cx, kind, namespace, name).await;
+                return match error {
+                    Some(error) => Err(Failure::from(error).hints(hints)),
+                    None => continue,
+                };
+            }
+        };
+        let since = Query::new().named(name).with_some("resourceVersion", version.as_deref());
+        let mut events = cx.client.watch(kind, Some(namespace), &since, As::Json).await?;
+        while let Some((event, object)) = events.event().await? {
+            if event != "DELETED" && event != "BOOKMARK" && wanted.holds(&object) {
+                return Ok("condition met");
+            }
+        }
+    }
+}
+
+fn version_of(object: &Value) -> Option<String> {
+    object.pointer("/metadata/resourceVersion").and_then(Value::as_str).map(str::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_can_be_waited_for() {
+        let pod = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}});
+        for (text, expected) in [
+            ("condition=Ready", false),
+            ("condition=ready=false", true),
+            ("condition=Available", false),
+            ("jsonpath={.status.phase}=Running", true),
+            ("jsonpath={.status.phase}=Pending", false),
+            ("jsonpath='{.status.conditions[?(@.type==\"Ready\")].status}'=False", false),
+            ("jsonpath={.status.conditions[?(@.type==\"Ready\")].status}=False", true),
+            ("jsonpath={.status.loadBalancer}", false),
+            ("jsonpath=.status.phase", true),
+            ("create", true),
+            ("delete", false),
+        ] {
+            let holds = Wanted::parse(text).map(|w| w.holds(&pod)).unwrap_or(false);
+            assert_eq!(holds, expected, "{text}");
+        }
+        assert!(Wanted::parse("ready").unwrap_err().to_string().contains("unrecognized condition: \"ready\""));
+    }
+}
