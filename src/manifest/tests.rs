@@ -69,7 +69,7 @@ macro_rules! notes {
 }
 
 /// The manifests of the course notes, verbatim.
-fn notes() -> [(&'static str, &'static str); 13] {
+pub(super) fn notes() -> [(&'static str, &'static str); 13] {
     notes![
         "000-y1", "000-y2", "000-y3", "000-y4", "001-y1", "001-y2", "001-y3", "002-y1", "002-y2", "002-y3", "003-y1",
         "003-y2", "003-y3",
