@@ -610,6 +610,68 @@ fn teardown_keeps_volume_data_and_says_where() {
     assert_eq!(traces(), Vec::<String>::new());
 }
 
+#[test]
+fn teardown_ends_the_nodes_that_are_still_the_recorded_ones() {
+    let bench = Bench::new("t");
+    bring_up(&bench.network(), &topology());
+    // A node as its runtime would make it: the first process of a pid namespace, with another one in it.
+    let node = Command::new("unshare")
+        .args(["--pid", "--fork", "--kill-child", "sh", "-c", "sleep 1000 & wait"])
+        .spawn()
+        .unwrap();
+    let children = format!("/proc/{0}/task/{0}/children", node.id());
+    let child = |of: &str| {
+        std::fs::read_to_string(of).ok().and_then(|pids| pids.split_whitespace().next()?.parse::<u32>().ok())
+    };
+    wait_until(|| child(&children).is_some_and(|init| child(&format!("/proc/{init}/task/{init}/children")).is_some()));
+    let init = child(&children).unwrap();
+    let sleeper = child(&format!("/proc/{init}/task/{init}/children")).unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{init}/stat")).unwrap();
+    let started = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().to_string();
+    // Another process that has come to the number of a node that ended long ago.
+    let mut innocent = Command::new("sleep").arg("1000").spawn().unwrap();
+    for (name, record) in [
+        ("w1", format!("{init} {started}\n")),
+        ("w2", format!("{} 1\n", innocent.id())),
+        ("w3", format!("{init}")),
+        ("w4", "4194304 7\n".to_string()),
+    ] {
+        let directory = bench.layout.node_run(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("pid"), record).unwrap();
+    }
+    let report = teardown(&bench.layout);
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(report.removed.nodes, ["w1"]);
+    assert!(!Path::new(&format!("/proc/{sleeper}")).exists());
+    assert!(innocent.try_wait().unwrap().is_none(), "it is not the lab's to kill");
+    for mut process in [node, innocent] {
+        let _ = process.kill();
+        process.wait().unwrap();
+    }
+    assert_eq!(traces(), Vec::<String>::new());
+}
+
+#[test]
+fn teardown_unmounts_what_stands_in_the_labs_directories_and_nothing_behind_it() {
+    let bench = Bench::new("t");
+    bring_up(&bench.network(), &topology());
+    std::fs::create_dir_all("/run/precious").unwrap();
+    std::fs::write("/run/precious/file", "mine").unwrap();
+    let target = bench.layout.node_root("w1").join("with blank");
+    std::fs::create_dir_all(&target).unwrap();
+    run(&format!("mount --bind /run/precious '{}'", target.display()));
+    run(
+        "mkdir /run/nslab/t/x && mount -t tmpfs x /run/nslab/t/x && mkdir /run/nslab/t/x/y && mount -t tmpfs y /run/nslab/t/x/y",
+    );
+    let report = teardown(&bench.layout);
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(report.removed.mounts, 3);
+    assert_eq!(std::fs::read_to_string("/run/precious/file").unwrap(), "mine");
+    run("rm -r /run/precious");
+    assert_eq!(traces(), Vec::<String>::new());
+}
+
 fn wait_until(condition: impl Fn() -> bool) {
     let deadline = std::time::Instant::now() + Duration::from_secs(10);
     while !condition() {

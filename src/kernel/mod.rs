@@ -2,6 +2,7 @@
 //!
 //! Everything above it speaks to [`Kernel`], which the real one (`host.rs`) and the state fake (`fake.rs`) implement.
 
+pub mod conntrack;
 pub mod fake;
 pub mod inherited;
 pub mod net;

@@ -20,9 +20,8 @@ use crate::kernel::net::directory;
 use crate::kernel::net::space::{Link, Space};
 use crate::kernel::netlink::{Family, Netlink};
 use crate::layout::Layout;
-use witness::Witness;
-
 pub use files::remove_volumes;
+pub use witness::Witness;
 
 /// What became of a lab.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

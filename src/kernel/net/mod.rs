@@ -19,7 +19,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
-use nix::sched::{CloneFlags, unshare};
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns, unshare};
 
 pub use error::{Cause, NetError};
 
@@ -32,6 +33,8 @@ pub(crate) use error::doing;
 use orders::Orders;
 use space::Space;
 
+/// The network namespace of the calling thread.
+const OWN_NETNS: &str = "/proc/thread-self/ns/net";
 /// The loopback's number in every namespace.
 const LOOPBACK: u32 = 1;
 
@@ -53,7 +56,7 @@ impl Network {
     pub fn open(layout: &Layout) -> Result<Self, NetError> {
         let directory = Directory::open(layout)?;
         let netlink = Netlink::open(Family::Route).map_err(doing("talk to the kernel about links"))?;
-        let fd = fs::File::open("/proc/thread-self/ns/net").map_err(doing("open this machine's network namespace"))?;
+        let fd = fs::File::open(OWN_NETNS).map_err(doing("open this machine's network namespace"))?;
         let machine = Space::new("", fd.into(), netlink, 0);
         Ok(Network {
             directory,
@@ -142,11 +145,11 @@ impl Network {
     /// Brings a namespace that is there into the shape that is wanted.
     fn adopt(&self, name: &str, netns: &Netns, fd: OwnedFd) -> Result<(), NetError> {
         let space = if netns.role == NetnsRole::Pod { self.space(name)? } else { self.kept(name)? };
-        on_a_thread(name, || {
-            nix::sched::setns(&fd, CloneFlags::CLONE_NEWNET)
-                .map_err(doing(format!("enter network namespace {name}")))?;
-            self.set_switches(name, netns, false)
-        })?;
+        {
+            let going = || setns(&fd, CloneFlags::CLONE_NEWNET);
+            let _there = away(going).map_err(doing(format!("enter network namespace {name}")))?;
+            self.set_switches(name, netns, false)?;
+        }
         let mut orders = Orders::new();
         orders.up(LOOPBACK);
         space.run(orders, "lo")?;
@@ -158,23 +161,22 @@ impl Network {
         &self,
         name: &str,
         netns: &Netns,
-        fill: impl FnOnce(&Space) -> Result<(), NetError> + Send,
+        fill: impl FnOnce(&Space) -> Result<(), NetError>,
     ) -> Result<(), NetError> {
-        let space = on_a_thread(name, || {
-            unshare(CloneFlags::CLONE_NEWNET).map_err(doing(format!("create network namespace {name}")))?;
-            let entering = || format!("enter network namespace {name}");
-            let fd = fs::File::open("/proc/thread-self/ns/net").map_err(doing(entering()))?;
-            self.set_switches(name, netns, true)?;
-            let netlink = Netlink::open(Family::Route).map_err(doing(entering()))?;
-            let space = Space::new(name, fd.into(), netlink, LOOPBACK);
-            let mut orders = Orders::new();
-            orders.up(LOOPBACK);
-            space.run(orders, "lo")?;
-            self.kernel.add_bridges(&space, &netns.bridges, true)?;
-            fill(&space)?;
-            self.directory.bind(name)?;
-            Ok(space)
-        })?;
+        let going = || unshare(CloneFlags::CLONE_NEWNET);
+        let there = away(going).map_err(doing(format!("create network namespace {name}")))?;
+        let entering = || format!("enter network namespace {name}");
+        let fd = fs::File::open(OWN_NETNS).map_err(doing(entering()))?;
+        self.set_switches(name, netns, true)?;
+        let netlink = Netlink::open(Family::Route).map_err(doing(entering()))?;
+        let space = Space::new(name, fd.into(), netlink, LOOPBACK);
+        let mut orders = Orders::new();
+        orders.up(LOOPBACK);
+        space.run(orders, "lo")?;
+        self.kernel.add_bridges(&space, &netns.bridges, true)?;
+        fill(&space)?;
+        self.directory.bind(name)?;
+        drop(there);
         if netns.role != NetnsRole::Pod {
             self.spaces.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_string(), Arc::new(space));
         }
@@ -215,14 +217,29 @@ impl Network {
     }
 }
 
-/// Runs something on a thread of its own, whose namespaces may change: it ends with them.
-fn on_a_thread<T: Send>(name: &str, work: impl FnOnce() -> Result<T, NetError> + Send) -> Result<T, NetError> {
-    let failed = |cause: io::Error| NetError::new(format!("start a thread for network namespace {name}"), cause);
-    thread::scope(|scope| {
-        let started = thread::Builder::new().name("netns".to_string()).spawn_scoped(scope, work);
-        match started.map_err(failed)?.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
+/// Takes the calling thread to another network namespace, as `go` does it, until what is returned is dropped. (A thread
+/// of its own for each would be the obvious way; starting one and waiting for it costs half of what the kernel's part
+/// of the work does.)
+fn away(go: impl FnOnce() -> nix::Result<()>) -> Result<Return, Cause> {
+    let home = fs::File::open(OWN_NETNS)?;
+    go()?;
+    Ok(Return(home.into()))
+}
+
+/// Brings the thread back when it is dropped, also by a panic.
+struct Return(OwnedFd);
+
+impl Drop for Return {
+    fn drop(&mut self) {
+        // What got the thread away gets it back; the kernel may at most be short of memory.
+        let mut returned = setns(&self.0, CloneFlags::CLONE_NEWNET);
+        while returned == Err(Errno::ENOMEM) {
+            thread::yield_now();
+            returned = setns(&self.0, CloneFlags::CLONE_NEWNET);
         }
-    })
+        if let Err(errno) = returned {
+            // To go on would be to do the machine's work in a pod.
+            panic!("cannot return to the thread's own network namespace: {}", errno.desc());
+        }
+    }
 }

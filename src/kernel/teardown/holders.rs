@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::witness::Subject;
 
@@ -23,19 +23,22 @@ pub fn find<'a>(subjects: &[&'a Subject]) -> BTreeMap<&'a Subject, Vec<String>> 
                 found.entry(subject).or_default().insert(format!("{who}, {how}"));
             }
         };
-        for task in numbered(&process.join("task")) {
+        let tasks = numbered(&process.join("task"));
+        for task in &tasks {
             note(&task.join("ns/net"), "which runs in it");
         }
         for fd in numbered(&process.join("fd")) {
             note(&fd, "which has it open");
         }
-        let mounts = fs::read_link(process.join("ns/mnt")).unwrap_or_default();
-        if seen_mounts.insert(mounts) {
-            let table = fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
-            for root in table.lines().filter_map(|line| line.split(' ').nth(3)) {
-                if let Some(subject) = by_link.get(root) {
-                    let holder = format!("a mount in the mount namespace of {who}");
-                    found.entry(subject).or_default().insert(holder);
+        for task in &tasks {
+            let mounts = fs::read_link(task.join("ns/mnt")).unwrap_or_default();
+            if seen_mounts.insert(mounts) {
+                let table = fs::read_to_string(task.join("mountinfo")).unwrap_or_default();
+                for root in table.lines().filter_map(|line| line.split(' ').nth(3)) {
+                    if let Some(subject) = by_link.get(root) {
+                        let holder = format!("a mount in the mount namespace of {who}");
+                        found.entry(subject).or_default().insert(holder);
+                    }
                 }
             }
         }
@@ -44,7 +47,7 @@ pub fn find<'a>(subjects: &[&'a Subject]) -> BTreeMap<&'a Subject, Vec<String>> 
 }
 
 /// The entries of a directory whose names are numbers; those of a process that has ended are none.
-fn numbered(directory: &Path) -> Vec<std::path::PathBuf> {
+fn numbered(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let numbered =
         entries.filter(|entry| entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()));
