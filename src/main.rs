@@ -36,7 +36,7 @@ fn hidden(argv: &[OsString]) -> Option<ExitCode> {
     match first.as_str() {
         "__supervise" => Some(supervisor::main(rest)),
         "__node" => Some(kernel::runtime::node_main(rest)),
-        "__applet" => Some(applet::main(rest)),
+        "__applet" => Some(applet::main(rest, kernel::inherited::take(kernel::inherited::READY_FD))),
         _ => None,
     }
 }
