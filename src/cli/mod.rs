@@ -7,6 +7,7 @@ mod apply;
 mod client;
 mod create;
 mod delete;
+mod describe;
 mod duration;
 mod exec;
 mod expose;
@@ -93,6 +94,7 @@ pub enum LabCommand {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Get(get::GetArgs),
+    Describe(describe::DescribeArgs),
     Create(create::CreateArgs),
     Apply(apply::ApplyArgs),
     Delete(delete::DeleteArgs),
@@ -195,6 +197,7 @@ pub fn run(parsed: Parsed) -> u8 {
 async fn dispatch(verb: Verb, cx: &Context) -> Result<(), Failure> {
     match verb {
         Verb::Get(args) => get::run(args, cx).await,
+        Verb::Describe(args) => describe::run(args, cx).await,
         Verb::Create(args) => create::run(args, cx).await,
         Verb::Apply(args) => apply::run(args, cx).await,
         Verb::Delete(args) => delete::run(args, cx).await,
