@@ -4,12 +4,16 @@
 //! a typed view ([`Object::view`]), which is decoded once and kept. This room knows what objects *are* (kinds,
 //! defaults, validation, old API versions); it never stores, serves or acts on them.
 
+pub mod convert;
+pub mod default;
 pub mod key;
 pub mod kind;
 pub mod lab;
 pub mod nearest;
 pub mod selector;
 pub mod snapshot;
+pub mod unknown;
+pub mod validate;
 pub mod write;
 
 pub use key::Key;
