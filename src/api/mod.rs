@@ -1,1 +1,82 @@
 //! The Kubernetes-shaped HTTP API over the store.
+//!
+//! [`Api`] holds what requests are answered from, [`serve`](serve()) answers them on a listener. One file a subject:
+//! `route` knows paths, `read`, `watch` and `write` the verbs on objects, `admission` what may be written and what is
+//! filled in, `table` the columns that kubectl prints, `status` how errors are worded.
+
+pub mod admission;
+mod apply;
+mod body;
+mod discovery;
+mod exec;
+mod log;
+mod openapi;
+mod page;
+mod query;
+mod read;
+mod respond;
+mod route;
+mod serve;
+pub mod status;
+mod subresource;
+pub mod table;
+mod typed;
+mod watch;
+mod write;
+
+pub use apply::{Applied, Change};
+pub use serve::{Accept, serve, serve_connection};
+pub use status::{ApiError, Cause};
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use crate::layout::Layout;
+use crate::session::Sessions;
+use crate::store::Store;
+
+/// The version of Kubernetes whose API this is.
+pub const KUBERNETES_VERSION: &str = "v1.34.0";
+
+/// How many watches and followed logs may be open at once.
+const MAX_STREAMS: usize = 2_000;
+
+/// What the API serves, and from what.
+pub struct Api {
+    store: Arc<Store>,
+    sessions: Arc<dyn Sessions>,
+    layout: Layout,
+    /// The body of `/apis/nslab.dev/v1alpha1/status`.
+    lab_status: Box<dyn Fn() -> Value + Send + Sync>,
+    /// Held from the admission of a write to its commit, so that two writes never get the same address or port.
+    admission: Mutex<()>,
+    pages: Mutex<page::Pages>,
+    streams: Arc<Semaphore>,
+}
+
+impl Api {
+    pub fn new(store: Arc<Store>, sessions: Arc<dyn Sessions>, layout: Layout) -> Self {
+        Api {
+            store,
+            sessions,
+            layout,
+            lab_status: Box::new(|| json!({})),
+            admission: Mutex::new(()),
+            pages: Mutex::default(),
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+        }
+    }
+
+    /// Sets what `/apis/nslab.dev/v1alpha1/status` answers; called for every request.
+    pub fn with_lab_status(mut self, status: impl Fn() -> Value + Send + Sync + 'static) -> Self {
+        self.lab_status = Box::new(status);
+        self
+    }
+
+    /// The guard protects no data: a panic while it was held left nothing half done.
+    fn admitting(&self) -> MutexGuard<'_, ()> {
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,136 @@
+//! From a path to what it names.
+
+use super::query::percent_decode;
+use crate::object::kind::{self, KindRef};
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Route {
+    /// `/healthz`, `/livez`, `/readyz` and what may stand below them.
+    Health,
+    Version,
+    /// `/`
+    Paths,
+    /// `/api`
+    CoreVersions,
+    /// `/apis`
+    Groups,
+    /// `/apis/G`
+    Group(String),
+    /// `/api/v1`, `/apis/G/V`
+    Resources {
+        group: String,
+        version: String,
+    },
+    /// `/openapi/v3` and below.
+    OpenApi(String),
+    Objects(Target),
+    /// `/apis/nslab.dev/v1alpha1/nodes/NAME/exec`
+    NodeExec(String),
+    LabStatus,
+    LabApply,
+}
+
+/// A kind's objects, one of them, or a part of one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    pub kind: KindRef,
+    pub namespace: Option<String>,
+    pub name: Option<String>,
+    pub subresource: Option<String>,
+}
+
+impl Target {
+    pub fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or("")
+    }
+}
+
+/// `None`: there is no such path.
+pub fn route(path: &str) -> Option<Route> {
+    let parts: Vec<String> = path.split('/').filter(|p| !p.is_empty()).map(|p| percent_decode(p, false)).collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let lab = kind::LAB_GROUP;
+    match parts.as_slice() {
+        [] => Some(Route::Paths),
+        ["healthz" | "livez" | "readyz", ..] => Some(Route::Health),
+        ["version"] => Some(Route::Version),
+        ["openapi", "v3", rest @ ..] => Some(Route::OpenApi(rest.join("/"))),
+        ["api"] => Some(Route::CoreVersions),
+        ["apis"] => Some(Route::Groups),
+        ["apis", group, "v1alpha1", "nodes", node, "exec"] if *group == lab => Some(Route::NodeExec(node.to_string())),
+        ["apis", group, "v1alpha1", "status"] if *group == lab => Some(Route::LabStatus),
+        ["apis", group, "v1alpha1", "apply"] if *group == lab => Some(Route::LabApply),
+        ["apis", group] => known_group(group).then(|| Route::Group(group.to_string())),
+        ["api", version, rest @ ..] => resources("", version, rest),
+        ["apis", group, version, rest @ ..] => resources(group, version, rest),
+        _ => None,
+    }
+}
+
+fn known_group(group: &str) -> bool {
+    !group.is_empty() && kind::ALL.iter().any(|k| k.group == group)
+}
+
+fn resources(group: &str, version: &str, rest: &[&str]) -> Option<Route> {
+    if !kind::ALL.iter().any(|k| k.group == group && k.version == version) {
+        return None;
+    }
+    if rest.is_empty() {
+        return Some(Route::Resources { group: group.to_string(), version: version.to_string() });
+    }
+    let (namespace, rest) = match rest {
+        // Below one namespace, but for what is the Namespace's own.
+        ["namespaces", namespace, rest @ ..] if !matches!(rest, [] | ["status"] | ["finalize"]) => {
+            (Some(namespace.to_string()), rest)
+        }
+        rest => (None, rest),
+    };
+    let (plural, name, subresource) = match rest {
+        [plural] => (plural, None, None),
+        [plural, name] => (plural, Some(name.to_string()), None),
+        [plural, name, subresource] => (plural, Some(name.to_string()), Some(subresource.to_string())),
+        _ => return None,
+    };
+    let kind = kind::by_resource(group, plural).filter(|k| k.version == version)?;
+    // A namespaced object has no place outside a namespace, nor a cluster's object within one.
+    let misplaced = kind.namespaced != namespace.is_some() && (namespace.is_some() || name.is_some());
+    (!misplaced).then_some(Route::Objects(Target { kind, namespace, name, subresource }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(path: &str) -> Option<(&'static str, String)> {
+        match route(path)? {
+            Route::Objects(t) => Some((
+                t.kind.plural,
+                format!("{:?} {:?} {:?}", t.namespace, t.name, t.subresource).replace("Some(", "(").replace('"', ""),
+            )),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn paths_name_kinds_namespaces_and_subresources() {
+        for (path, expected) in [
+            ("/api/v1/pods", Some(("pods", "None None None"))),
+            ("/api/v1/namespaces/x/pods", Some(("pods", "(x) None None"))),
+            ("/api/v1/namespaces/x/pods/web%2d1/log", Some(("pods", "(x) (web-1) (log)"))),
+            ("/api/v1/namespaces/x", Some(("namespaces", "None (x) None"))),
+            ("/api/v1/namespaces/x/finalize", Some(("namespaces", "None (x) (finalize)"))),
+            ("/apis/apps/v1/namespaces/x/deployments/web/scale", Some(("deployments", "(x) (web) (scale)"))),
+            ("/api/v1/nodes/w1", Some(("nodes", "None (w1) None"))),
+            ("/api/v1/pods/web", None),
+            ("/api/v1/namespaces/x/nodes", None),
+            ("/apis/apps/v1beta1/deployments", None),
+            ("/api/v1/deployments", None),
+            ("/api/v1/namespaces/x/pods/a/log/more", None),
+        ] {
+            assert_eq!(target(path), expected.map(|(k, t)| (k, t.to_string())), "{path}");
+        }
+        assert_eq!(route("/apis/apps"), Some(Route::Group("apps".into())));
+        assert_eq!(route("/apis/none"), None);
+        assert_eq!(route("/apis/nslab.dev/v1alpha1/nodes/client/exec"), Some(Route::NodeExec("client".into())));
+    }
+}

@@ -1,0 +1,170 @@
+//! Connections: accepting them, their bounds, and their orderly end.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, watch};
+
+use super::body::Body;
+use super::query::Query;
+use super::route::{Route, Target, route};
+use super::status::ApiError;
+use super::{Api, apply, discovery, exec, log, openapi, read, respond, subresource, write};
+
+/// How long a request's headers may take, which is also how long an idle connection is kept.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(120);
+/// The most that a request's line and headers may take, in bytes.
+const MAX_HEADERS: usize = 64 << 10;
+/// How long requests may take to end once the server is to end.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Something that connections come from.
+pub trait Accept {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>>;
+}
+
+impl Accept for tokio::net::UnixListener {
+    type Stream = tokio::net::UnixStream;
+
+    async fn accept(&self) -> io::Result<Self::Stream> {
+        tokio::net::UnixListener::accept(self).await.map(|(stream, _)| stream)
+    }
+}
+
+impl Accept for tokio::net::TcpListener {
+    type Stream = tokio::net::TcpStream;
+
+    async fn accept(&self) -> io::Result<Self::Stream> {
+        let (stream, _) = tokio::net::TcpListener::accept(self).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+/// Serves the API until `shutdown` is ready; then ends watches, and waits a moment for requests that are under way.
+pub async fn serve<A: Accept>(listener: A, api: Arc<Api>, shutdown: impl Future) {
+    let (close, closing) = watch::channel(false);
+    // Every connection holds a sender; the last one to end closes the channel.
+    let (alive, mut ended) = mpsc::channel::<Infallible>(1);
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = &mut shutdown => break,
+        };
+        match accepted {
+            Ok(stream) => {
+                let (api, closing, alive) = (api.clone(), closing.clone(), alive.clone());
+                tokio::spawn(async move {
+                    serve_connection(stream, api, closing).await;
+                    drop(alive);
+                });
+            }
+            // Out of file descriptors, or a client that left again: the next one may do better.
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+    drop(listener);
+    close.send_replace(true);
+    drop(alive);
+    let _ = tokio::time::timeout(GRACE, ended.recv()).await;
+}
+
+/// Serves one connection, to its end or until `closing` becomes true.
+pub async fn serve_connection<S>(stream: S, api: Arc<Api>, mut closing: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let requests_closing = closing.clone();
+    let service = service_fn(move |request| {
+        let (api, closing) = (api.clone(), requests_closing.clone());
+        async move { Ok::<_, Infallible>(answer(api, request, closing).await) }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEADERS);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    tokio::select! {
+        // A connection that breaks is the client's affair.
+        _ = connection.as_mut() => return,
+        _ = closing.wait_for(|closing| *closing) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+/// A request with its path and query read.
+pub struct Call {
+    pub api: Arc<Api>,
+    pub query: Query,
+    pub request: Request<Incoming>,
+    pub closing: watch::Receiver<bool>,
+}
+
+impl Call {
+    pub fn header(&self, name: &str) -> &str {
+        self.request.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or("")
+    }
+}
+
+async fn answer(api: Arc<Api>, request: Request<Incoming>, closing: watch::Receiver<bool>) -> Response<Body> {
+    let Some(route) = route(request.uri().path()) else {
+        return respond::failure(&ApiError::no_such_path());
+    };
+    let query = Query::parse(request.uri().query().unwrap_or(""));
+    let call = Call { api, query, request, closing };
+    dispatch(route, call).await.unwrap_or_else(|error| respond::failure(&error))
+}
+
+async fn dispatch(route: Route, call: Call) -> Result<Response<Body>, ApiError> {
+    let method = call.request.method().clone();
+    match route {
+        Route::Objects(target) => objects(target, call).await,
+        Route::NodeExec(node) => exec::node(call, &node),
+        Route::LabApply if method == Method::POST => apply::post(call).await,
+        Route::LabApply => Err(ApiError::method_not_allowed()),
+        _ if method != Method::GET && method != Method::HEAD => Err(ApiError::method_not_allowed()),
+        Route::Health => Ok(respond::text("ok")),
+        Route::Version => Ok(respond::json(&discovery::version())),
+        Route::Paths => Ok(respond::json(&discovery::paths())),
+        Route::CoreVersions => Ok(discovery::core_versions(&call)),
+        Route::Groups => Ok(discovery::groups(&call)),
+        Route::Group(group) => Ok(respond::json(&discovery::group(&group))),
+        Route::Resources { group, version } => Ok(respond::json(&discovery::resources(&group, &version))),
+        Route::OpenApi(path) => openapi::get(&path),
+        Route::LabStatus => Ok(respond::json(&(call.api.lab_status)())),
+    }
+}
+
+async fn objects(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
+    let method = call.request.method().clone();
+    match (target.name.as_deref(), target.subresource.as_deref()) {
+        (None, _) => match method {
+            Method::GET => read::list_or_watch(target, call),
+            Method::POST => write::create(target, call).await,
+            Method::DELETE => write::delete_collection(target, call).await,
+            _ => Err(ApiError::method_not_allowed()),
+        },
+        (Some(_), None) => match method {
+            Method::GET => read::get(target, call),
+            Method::PUT => write::replace(target, call).await,
+            Method::PATCH => write::patch(target, call).await,
+            Method::DELETE => write::delete(target, call).await,
+            _ => Err(ApiError::method_not_allowed()),
+        },
+        (Some(_), Some("log")) if method == Method::GET => log::get(target, call),
+        (Some(_), Some("exec")) => exec::exec(target, call),
+        (Some(_), Some("attach")) => exec::attach(target, call),
+        (Some(_), Some(_)) => subresource::dispatch(target, call).await,
+    }
+}

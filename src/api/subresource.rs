@@ -1,0 +1,256 @@
+//! The parts of objects that have paths of their own: status, scale, binding, eviction, finalize.
+
+use std::sync::Arc;
+
+use hyper::{Method, Response, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::Api;
+use super::body::Body;
+use super::query::Query;
+use super::respond::{self, Form};
+use super::route::Target;
+use super::serve::Call;
+use super::status::{ApiError, Cause};
+use super::write::{self, DeleteOptions, Patch, body_of};
+use crate::object::kind::{self, KindRef};
+use crate::object::write::Part;
+use crate::object::{Object, map_at_mut, patch};
+
+/// How a subresource stands in discovery.
+pub struct Subresource {
+    pub name: &'static str,
+    pub kind: &'static str,
+    /// When its kind is of another group than the object's.
+    pub of_group: Option<(&'static str, &'static str)>,
+    pub verbs: &'static [&'static str],
+}
+
+const READ_WRITE: &[&str] = &["get", "patch", "update"];
+
+pub fn of(kind: KindRef) -> Vec<Subresource> {
+    let sub = |name, kind, of_group, verbs| Subresource { name, kind, of_group, verbs };
+    let mut all = Vec::new();
+    if *kind == kind::POD {
+        let policy = Some(("policy", "v1"));
+        all.extend([
+            sub("attach", "PodAttachOptions", None, &["create", "get"][..]),
+            sub("binding", "Binding", None, &["create"]),
+            sub("eviction", "Eviction", policy, &["create"]),
+            sub("exec", "PodExecOptions", None, &["create", "get"]),
+            sub("log", "Pod", None, &["get"]),
+        ]);
+    }
+    if *kind == kind::NAMESPACE {
+        all.push(sub("finalize", "Namespace", None, &["update"]));
+    }
+    if has_scale(kind) {
+        all.push(sub("scale", "Scale", Some(("autoscaling", "v1")), READ_WRITE));
+    }
+    if has_status(kind) {
+        all.push(sub("status", kind.kind, None, READ_WRITE));
+    }
+    all
+}
+
+fn has_scale(kind: KindRef) -> bool {
+    [&kind::DEPLOYMENT, &kind::REPLICA_SET, &kind::REPLICATION_CONTROLLER, &kind::STATEFUL_SET]
+        .iter()
+        .any(|k| **k == *kind)
+}
+
+pub fn has_status(kind: KindRef) -> bool {
+    [
+        &kind::NAMESPACE,
+        &kind::NODE,
+        &kind::POD,
+        &kind::SERVICE,
+        &kind::PERSISTENT_VOLUME,
+        &kind::PERSISTENT_VOLUME_CLAIM,
+        &kind::REPLICATION_CONTROLLER,
+        &kind::RESOURCE_QUOTA,
+        &kind::DEPLOYMENT,
+        &kind::REPLICA_SET,
+        &kind::DAEMON_SET,
+        &kind::STATEFUL_SET,
+        &kind::JOB,
+        &kind::CRON_JOB,
+        &kind::HORIZONTAL_POD_AUTOSCALER,
+        &kind::INGRESS,
+        &kind::POD_DISRUPTION_BUDGET,
+        &kind::CUSTOM_RESOURCE_DEFINITION,
+        &kind::API_SERVICE,
+    ]
+    .iter()
+    .any(|k| **k == *kind)
+}
+
+pub async fn dispatch(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
+    let name = target.subresource.as_deref().unwrap_or("");
+    if !of(target.kind).iter().any(|sub| sub.name == name) {
+        return Err(ApiError::no_such_path());
+    }
+    match (name, call.request.method()) {
+        ("status", &Method::GET) => super::read::get(target, call),
+        ("status", &Method::PUT) => write::replace(target, call).await,
+        ("status", &Method::PATCH) => write::patch(target, call).await,
+        ("scale", &Method::GET) => Ok(respond::json(&scale_of(&*call.api.find(&target)?))),
+        ("scale", &Method::PUT | &Method::PATCH) => set_scale(target, call).await,
+        ("binding", &Method::POST) => bind(target, call).await,
+        ("eviction", &Method::POST) => evict(target, call).await,
+        ("finalize", &Method::PUT) => finalize(target, call).await,
+        _ => Err(ApiError::method_not_allowed()),
+    }
+}
+
+/// The `Scale` of a workload.
+fn scale_of(object: &Object) -> Value {
+    let metadata = object.metadata();
+    let mut shown = Map::new();
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(value) = metadata.and_then(|m| m.get(field)) {
+            shown.insert(field.into(), value.clone());
+        }
+    }
+    let replicas = object.i64_at(&["status", "replicas"]).unwrap_or(0);
+    json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": shown,
+        "spec": {"replicas": object.i64_at(&["spec", "replicas"]).unwrap_or(1)},
+        "status": {"replicas": replicas, "selector": selector_text(object)}})
+}
+
+/// A workload's selector as text; ReplicationControllers have a plain map.
+fn selector_text(object: &Object) -> String {
+    let Some(selector) = object.at(&["spec", "selector"]).and_then(Value::as_object) else {
+        return String::new();
+    };
+    let plain = object.kind().is_some_and(|k| *k == kind::REPLICATION_CONTROLLER);
+    let labels = if plain { Some(selector) } else { selector.get("matchLabels").and_then(Value::as_object) };
+    super::table::cells::labels(labels, "")
+}
+
+async fn set_scale(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
+    let (api, query, method) = (call.api.clone(), call.query.clone(), call.request.method().clone());
+    let scale = ScaleChange::of(method, call).await?;
+    let changed =
+        api.change(&Target { subresource: None, ..target.clone() }, Part::Spec, query.dry_run()?, |current| {
+            let wanted = scale.apply(scale_of(current))?;
+            let replicas = wanted.pointer("/spec/replicas").cloned().unwrap_or(json!(0));
+            if replicas.as_i64().is_none_or(|n| !(0..=i64::from(i32::MAX)).contains(&n)) {
+                let why = "must be greater than or equal to 0";
+                let cause = Cause::invalid("spec.replicas", &replicas, why);
+                return Err(ApiError::invalid(target.kind, current.name(), vec![cause]));
+            }
+            let mut object = current.clone();
+            map_at_mut(object.json_mut(), "spec").insert("replicas".into(), replicas);
+            if let Some(version) = wanted.pointer("/metadata/resourceVersion") {
+                object.metadata_mut().insert("resourceVersion".into(), version.clone());
+            }
+            Ok(object)
+        })?;
+    Ok(respond::json(&scale_of(&changed)))
+}
+
+enum ScaleChange {
+    Replace(Value),
+    Patch(Patch),
+}
+
+impl ScaleChange {
+    async fn of(method: Method, call: Call) -> Result<Self, ApiError> {
+        if method == Method::PATCH {
+            return Ok(ScaleChange::Patch(Patch::of(call).await?));
+        }
+        Ok(ScaleChange::Replace(json_body(call).await?))
+    }
+
+    fn apply(&self, current: Value) -> Result<Value, ApiError> {
+        match (self, current) {
+            (ScaleChange::Replace(wanted), _) => Ok(wanted.clone()),
+            (ScaleChange::Patch(patch), Value::Object(current)) => patch.apply_plain(current).map(Value::Object),
+            (ScaleChange::Patch(_), other) => Ok(other),
+        }
+    }
+}
+
+async fn json_body(call: Call) -> Result<Value, ApiError> {
+    let bytes = body_of(call).await?;
+    serde_json::from_slice(&bytes).map_err(|error| ApiError::bad_request(format!("the body is no JSON: {error}")))
+}
+
+/// Puts a pod on a node, once.
+async fn bind(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
+    let (api, query) = (call.api.clone(), call.query.clone());
+    let binding = json_body(call).await?;
+    let Some(node) = binding.pointer("/target/name").and_then(Value::as_str).filter(|n| !n.is_empty()) else {
+        return Err(ApiError::bad_request("the Binding names no node in target.name"));
+    };
+    let pod = Target { subresource: None, ..target };
+    change_directly(&api, &pod, &query, |pod| {
+        if let Some(bound) = pod.str_at(&["spec", "nodeName"]).filter(|n| !n.is_empty()) {
+            let why = format!("pod {} is already assigned to node \"{bound}\"", pod.name());
+            let message = format!("Operation cannot be fulfilled on pods/binding \"{}\": {why}", pod.name());
+            return Err(ApiError::new(StatusCode::CONFLICT, "Conflict", message));
+        }
+        map_at_mut(pod.json_mut(), "spec").insert("nodeName".into(), node.into());
+        Ok(())
+    })?;
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    Ok(respond::json_with(StatusCode::CREATED, &status))
+}
+
+/// Deletes a pod. Disruption budgets are kept but not acted on, so that nothing forbids it.
+async fn evict(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
+    let (api, query) = (call.api.clone(), call.query.clone());
+    let eviction = json_body(call).await?;
+    let options = eviction.get("deleteOptions").cloned().unwrap_or(json!({}));
+    let options = DeleteOptions::of(&query, options.to_string().as_bytes())?;
+    api.delete(&Target { subresource: None, ..target }, &options)?;
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    Ok(respond::json_with(StatusCode::CREATED, &status))
+}
+
+/// Sets a Namespace's `spec.finalizers`.
+async fn finalize(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
+    let (api, query, form) = (call.api.clone(), call.query.clone(), Form::wanted(&call)?);
+    let wanted = json_body(call).await?;
+    let namespace = Target { subresource: None, ..target };
+    let changed = change_directly(&api, &namespace, &query, |namespace| {
+        let spec = map_at_mut(namespace.json_mut(), "spec");
+        match wanted.pointer("/spec/finalizers") {
+            Some(finalizers) => spec.insert("finalizers".into(), finalizers.clone()),
+            None => spec.remove("finalizers"),
+        };
+        Ok(())
+    })?;
+    Ok(respond::object(form, StatusCode::OK, &changed))
+}
+
+/// Changes an object past what clients may change in it.
+fn change_directly(
+    api: &Api,
+    target: &Target,
+    query: &Query,
+    change: impl Fn(&mut Object) -> Result<(), ApiError>,
+) -> Result<Arc<Object>, ApiError> {
+    api.change_with(target, Part::Spec, query.dry_run()?, false, |current| {
+        let mut object = current.clone();
+        change(&mut object)?;
+        Ok(object)
+    })
+}
+
+impl Patch {
+    /// Applies to something that is no stored object: every list is replaced.
+    fn apply_plain(&self, current: Map<String, Value>) -> Result<Map<String, Value>, ApiError> {
+        let mut value = Value::Object(current);
+        if self.value.is_array() {
+            patch::json_patch(&mut value, &self.value).map_err(|e| ApiError::bad_request(e.to_string()))?;
+        } else {
+            patch::merge(&mut value, &self.value);
+        }
+        match value {
+            Value::Object(map) => Ok(map),
+            _ => Err(ApiError::bad_request("the patch makes the object something else than a JSON object")),
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! Changing objects: create, replace, patch, delete.
+
+use hyper::{Response, StatusCode};
+use serde_json::{Map, Value};
+
+use super::admission;
+use super::body::{self, Body};
+use super::query::{Filter, Query};
+use super::read::select;
+use super::respond::{self, Form, ListMeta};
+use super::route::Target;
+use super::serve::Call;
+use super::status::{self, ApiError};
+use super::{Api, typed};
+use crate::object::kind::{self, KindRef};
+use crate::object::write::{Delete, Part, Propagation};
+use crate::object::{Key, Object, Write, merge, patch};
+use crate::store::{Outcome, WriteError, Written};
+
+/// How often a change is tried again when something else changed the object meanwhile, and a generated name when it is
+/// taken.
+const ATTEMPTS: usize = 8;
+
+const JSON_PATCH: &str = "application/json-patch+json";
+const MERGE_PATCH: &str = "application/merge-patch+json";
+const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
+const APPLY_PATCH: &str = "application/apply-patch+yaml";
+
+pub async fn create(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
+    let (api, query, form) = (call.api.clone(), call.query.clone(), Form::wanted(&call)?);
+    let (object, warnings) = decode(target.kind, &query, &object_bytes(call).await?)?;
+    let object = in_place(object, &target)?;
+    let created = api.create(target.kind, object, query.dry_run()?)?;
+    Ok(respond::warned(respond::object(form, StatusCode::CREATED, &created), &warnings))
+}
+
+pub async fn replace(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
+    let (api, query, form) = (call.api.clone(), call.query.clone(), Form::wanted(&call)?);
+    let (object, warnings) = decode(target.kind, &query, &object_bytes(call).await?)?;
+    let object = in_place(object, &target)?;
+    let replaced = api.change(&target, part(&target), query.dry_run()?, |_| Ok(object.clone()))?;
+    Ok(respond::warned(respond::object(form, StatusCode::OK, &replaced), &warnings))
+}
+
+pub async fn patch(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
+    let (api, query, form) = (call.api.clone(), call.query.clone(), Form::wanted(&call)?);
+    let patch = Patch::of(call).await?;
+    let mut warnings = Vec::new();
+    if patch.creates && api.find(&target).is_err_and(|e| e.code == StatusCode::NOT_FOUND) {
+        let object = patch.apply(target.kind, &Map::new())?;
+        let object = in_place(check(target.kind, &query, object, &mut warnings)?, &target)?;
+        let created = api.create(target.kind, object, query.dry_run()?)?;
+        return Ok(respond::warned(respond::object(form, StatusCode::CREATED, &created), &warnings));
+    }
+    let patched = api.change(&target, part(&target), query.dry_run()?, |current| {
+        let object = patch.apply(target.kind, current.json())?;
+        warnings.clear();
+        in_place(check(target.kind, &query, object, &mut warnings)?, &target)
+    })?;
+    Ok(respond::warned(respond::object(form, StatusCode::OK, &patched), &warnings))
+}
+
+pub async fn delete(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
+    let (api, query, form) = (call.api.clone(), call.query.clone(), Form::wanted(&call)?);
+    let options = DeleteOptions::of(&query, &body_of(call).await?)?;
+    let written = api.delete(&target, &options)?;
+    if written.outcome == Outcome::Deleted && *target.kind != kind::POD {
+        let object = &written.object;
+        return Ok(respond::json(&status::success(target.kind, object.name(), object.uid())));
+    }
+    Ok(respond::object(form, StatusCode::OK, &written.object))
+}
+
+pub async fn delete_collection(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
+    let (api, query, form) = (call.api.clone(), call.query.clone(), Form::wanted(&call)?);
+    if target.kind.namespaced && target.namespace.is_none() {
+        return Err(ApiError::method_not_allowed());
+    }
+    let filter = Filter::new(target.namespace.as_deref(), &query)?;
+    let options = DeleteOptions::of(&query, &body_of(call).await?)?;
+    let snapshot = api.store.snapshot();
+    let objects: Vec<_> = select(&snapshot, &target, &filter).cloned().collect();
+    for object in &objects {
+        let one = Target { name: Some(object.name().to_string()), ..target.clone() };
+        match api.delete(&one, &options) {
+            Err(error) if error.code != StatusCode::NOT_FOUND => return Err(error),
+            _ => {}
+        }
+    }
+    let meta = ListMeta { resource_version: api.store.snapshot().resource_version(), next: None };
+    respond::list(form, target.kind, &objects, &meta)
+}
+
+impl Api {
+    pub(super) fn create(
+        &self,
+        kind: KindRef,
+        object: Object,
+        dry_run: bool,
+    ) -> Result<std::sync::Arc<Object>, ApiError> {
+        let generated = object.name().is_empty();
+        for attempt in 1.. {
+            let _admitting = self.admitting();
+            let admitted = admission::admit_create(&self.store.snapshot(), object.clone(), &mut rand::rng())?;
+            let name = admitted.name().to_string();
+            if dry_run {
+                return self.try_out(kind, Write::Create(admitted)).map(|w| w.object);
+            }
+            match self.store.write(Write::Create(admitted)) {
+                Ok(written) => return Ok(written.object),
+                Err(WriteError::AlreadyExists { .. }) if generated && attempt < ATTEMPTS => {}
+                Err(error) => return Err(ApiError::from_write(kind, &name, error)),
+            }
+        }
+        Err(ApiError::internal("no name could be generated"))
+    }
+
+    /// Changes an object by a function of what it is now, again when something else changes it at the same moment.
+    pub(super) fn change(
+        &self,
+        target: &Target,
+        part: Part,
+        dry_run: bool,
+        change: impl FnMut(&Object) -> Result<Object, ApiError>,
+    ) -> Result<std::sync::Arc<Object>, ApiError> {
+        self.change_with(target, part, dry_run, part != Part::Status, change)
+    }
+
+    /// As [`Api::change`]; without admission for what a client may ask for by a subresource alone.
+    pub(super) fn change_with(
+        &self,
+        target: &Target,
+        part: Part,
+        dry_run: bool,
+        admit: bool,
+        mut change: impl FnMut(&Object) -> Result<Object, ApiError>,
+    ) -> Result<std::sync::Arc<Object>, ApiError> {
+        let kind = target.kind;
+        for attempt in 1.. {
+            let _admitting = self.admitting();
+            let current = self.find(target)?;
+            let mut object = change(&current)?;
+            let key = Key::new(kind, target.namespace(), current.name());
+            let asked = object.resource_version();
+            if asked != 0 && asked != current.resource_version() {
+                let conflict = WriteError::Conflict { resource: kind.resource(), name: key.name.clone() };
+                return Err(ApiError::from_write(kind, &key.name, conflict));
+            }
+            if admit {
+                object = admission::admit_update(&self.store.snapshot(), &current, object, &mut rand::rng())?;
+            }
+            let version = current.resource_version().to_string();
+            object.metadata_mut().insert("resourceVersion".into(), version.into());
+            let write = Write::Update(object, part);
+            if dry_run {
+                return self.try_out(kind, write).map(|w| w.object);
+            }
+            match self.store.write(write) {
+                Ok(written) => return Ok(written.object),
+                Err(WriteError::Conflict { .. }) if attempt < ATTEMPTS => {}
+                Err(error) => return Err(ApiError::from_write(kind, &key.name, error)),
+            }
+        }
+        Err(ApiError::internal("the object changes too fast"))
+    }
+
+    pub(super) fn delete(&self, target: &Target, options: &DeleteOptions) -> Result<Written, ApiError> {
+        let name = target.name.as_deref().unwrap_or("");
+        let found = self.find(target)?;
+        admission::admit_delete(&found)?;
+        if let Some(wanted) = &options.resource_version
+            && *wanted != found.resource_version().to_string()
+        {
+            let message = format!(
+                "Operation cannot be fulfilled on {} \"{name}\": Precondition failed: ResourceVersion in precondition: \
+                 {wanted}, ResourceVersion in object meta: {}",
+                target.kind.resource(),
+                found.resource_version()
+            );
+            return Err(ApiError::new(StatusCode::CONFLICT, "Conflict", message));
+        }
+        let write = Write::Delete(Delete {
+            key: Key::new(target.kind, target.namespace(), name),
+            uid: options.uid.clone(),
+            grace_seconds: options.grace_seconds,
+            propagation: options.propagation,
+        });
+        if options.dry_run {
+            return self.try_out(target.kind, write);
+        }
+        self.store.write(write).map_err(|error| ApiError::from_write(target.kind, name, error))
+    }
+
+    /// What a write would come to, on a copy of the object it is about.
+    fn try_out(&self, kind: KindRef, write: Write) -> Result<Written, ApiError> {
+        let Some(key) = write.key() else {
+            return Err(ApiError::bad_request("the object has no known kind"));
+        };
+        let copy = crate::store::Store::in_memory();
+        let write = match (self.store.get(&key), write) {
+            (None, write) => write,
+            (Some(_), Write::Create(_)) => return Err(ApiError::already_exists(kind, &key.name)),
+            (Some(stored), Write::Update(mut object, part)) => {
+                // The copy gives its own resourceVersions and uids; the answer shows the real ones.
+                let copied = copy.write(Write::Create((*stored).clone()));
+                let copied = copied.map_err(|e| ApiError::from_write(kind, &key.name, e))?;
+                for field in ["resourceVersion", "uid"] {
+                    object.metadata_mut().remove(field);
+                }
+                let written = copy.write(Write::Update(object, part));
+                let mut written = written.map_err(|e| ApiError::from_write(kind, &key.name, e))?;
+                let mut shown = (*written.object).clone();
+                let generation = shown.generation() - copied.object.generation() + stored.generation();
+                for field in ["resourceVersion", "uid", "creationTimestamp"] {
+                    if let Some(value) = stored.metadata().and_then(|m| m.get(field)) {
+                        shown.metadata_mut().insert(field.into(), value.clone());
+                    }
+                }
+                if shown.generation() != 0 {
+                    shown.metadata_mut().insert("generation".into(), generation.into());
+                }
+                written.object = shown.into();
+                return Ok(written);
+            }
+            (Some(stored), Write::Delete(_)) => return Ok(Written { object: stored, outcome: Outcome::Deleted }),
+        };
+        let mut written = copy.write(write).map_err(|e| ApiError::from_write(kind, &key.name, e))?;
+        let mut shown = (*written.object).clone();
+        shown.metadata_mut().remove("resourceVersion");
+        written.object = shown.into();
+        Ok(written)
+    }
+}
+
+/// What a client may say about how to delete, in the body and in the query.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeleteOptions {
+    pub grace_seconds: Option<i64>,
+    pub uid: Option<String>,
+    pub resource_version: Option<String>,
+    pub propagation: Propagation,
+    pub dry_run: bool,
+}
+
+impl DeleteOptions {
+    pub fn of(query: &Query, body: &[u8]) -> Result<Self, ApiError> {
+        let body: Value = if body.iter().all(u8::is_ascii_whitespace) {
+            Value::Null
+        } else {
+            serde_json::from_slice(body)
+                .map_err(|error| ApiError::bad_request(format!("the DeleteOptions cannot be read: {error}")))?
+        };
+        let text = |path: &str| body.pointer(path).and_then(Value::as_str).map(str::to_string);
+        let propagation = text("/propagationPolicy").or_else(|| query.get("propagationPolicy").map(str::to_string));
+        let orphan = body.get("orphanDependents").and_then(Value::as_bool);
+        let orphan = orphan.or(query.get("orphanDependents").map(|_| query.flag("orphanDependents")));
+        let propagation = match (propagation.as_deref(), orphan) {
+            (None, Some(true)) | (Some("Orphan"), _) => Propagation::Orphan,
+            (None, _) | (Some("Background"), _) => Propagation::Background,
+            (Some("Foreground"), _) => Propagation::Foreground,
+            (Some(other), _) => {
+                return Err(ApiError::bad_request(format!(
+                    "DeleteOptions: propagationPolicy: Unsupported value: \"{other}\": supported values: \
+                     \"Background\", \"Foreground\", \"Orphan\""
+                )));
+            }
+        };
+        let dry_run = body.get("dryRun").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+        let grace = body.get("gracePeriodSeconds").and_then(Value::as_i64);
+        Ok(DeleteOptions {
+            grace_seconds: grace.or(query.number("gracePeriodSeconds")?),
+            uid: text("/preconditions/uid"),
+            resource_version: text("/preconditions/resourceVersion"),
+            propagation,
+            dry_run: dry_run || query.dry_run()?,
+        })
+    }
+}
+
+/// A patch of one of the types, not yet applied.
+pub(super) struct Patch {
+    content_type: String,
+    pub value: Value,
+    /// A server-side apply makes what is not there.
+    creates: bool,
+}
+
+impl Patch {
+    pub async fn of(call: Call) -> Result<Self, ApiError> {
+        let content_type = call.header("content-type").split(';').next().unwrap_or("").trim().to_string();
+        if ![JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH].contains(&content_type.as_str()) {
+            return Err(ApiError::unsupported_media_type(&[JSON_PATCH, MERGE_PATCH, APPLY_PATCH, STRATEGIC_PATCH]));
+        }
+        let bytes = body_of(call).await?;
+        let creates = content_type == APPLY_PATCH;
+        let value = serde_json::from_slice(&bytes).map_err(|error| match creates {
+            true => ApiError::bad_request(format!("an applied configuration must be JSON (which is YAML): {error}")),
+            false => ApiError::bad_request(format!("error decoding patch: {error}")),
+        })?;
+        Ok(Patch { content_type, value, creates })
+    }
+
+    pub fn apply(&self, kind: KindRef, current: &Map<String, Value>) -> Result<Map<String, Value>, ApiError> {
+        let unfit = |error: patch::PatchError| {
+            ApiError::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "Invalid",
+                format!(
+                    "the server rejected our request due to \
+                an error in our request: {error}"
+                ),
+            )
+        };
+        let as_map = |value: Value| match value {
+            Value::Object(map) => Ok(map),
+            _ => Err(ApiError::bad_request("the patch makes the object something else than a JSON object")),
+        };
+        match self.content_type.as_str() {
+            JSON_PATCH => {
+                let mut object = Value::Object(current.clone());
+                patch::json_patch(&mut object, &self.value).map_err(unfit)?;
+                as_map(object)
+            }
+            MERGE_PATCH => {
+                let mut object = Value::Object(current.clone());
+                patch::merge(&mut object, &self.value);
+                as_map(object)
+            }
+            _ if !merge::keys::has_strategy(kind) && !self.creates => {
+                Err(ApiError::unsupported_media_type(&[JSON_PATCH, MERGE_PATCH, APPLY_PATCH]))
+            }
+            _ => {
+                let patch = self.value.as_object();
+                let patch = patch.ok_or_else(|| ApiError::bad_request("error decoding patch: it is no JSON object"))?;
+                merge::strategic(kind, current, patch).map_err(|e| ApiError::bad_request(e.to_string()))
+            }
+        }
+    }
+}
+
+pub(super) async fn body_of(call: Call) -> Result<hyper::body::Bytes, ApiError> {
+    body::read(call.request.into_body()).await
+}
+
+/// The body of a request that carries an object, which must be JSON.
+async fn object_bytes(call: Call) -> Result<hyper::body::Bytes, ApiError> {
+    let content_type = call.header("content-type").split(';').next().unwrap_or("").trim();
+    match content_type {
+        "" | "application/json" | "*/*" => body_of(call).await,
+        _ => Err(ApiError::unsupported_media_type(&["application/json"])),
+    }
+}
+
+/// Reads a body as an object of `kind`; with the warnings that field validation asks for.
+pub(super) fn decode(kind: KindRef, query: &Query, bytes: &[u8]) -> Result<(Object, Vec<String>), ApiError> {
+    let unrecognized = |error: &dyn std::fmt::Display| {
+        ApiError::bad_request(format!("the object provided is unrecognized (must be of type {}): {error}", kind.kind))
+    };
+    let value: Value = serde_json::from_slice(bytes).map_err(|error| unrecognized(&error))?;
+    let Value::Object(map) = value else {
+        return Err(unrecognized(&"it is no JSON object"));
+    };
+    let mut warnings = Vec::new();
+    let object = check(kind, query, map, &mut warnings)?;
+    Ok((object, warnings))
+}
+
+/// Makes sure that `map` is an object of `kind`, and treats unknown fields as `fieldValidation` says.
+pub(super) fn check(
+    kind: KindRef,
+    query: &Query,
+    map: Map<String, Value>,
+    warnings: &mut Vec<String>,
+) -> Result<Object, ApiError> {
+    let mut object = Object::from_map(map);
+    let (api_version, kind_name) = (object.api_version(), object.kind_name());
+    if !api_version.is_empty() && api_version != kind.api_version() {
+        let expected = kind.api_version();
+        return Err(ApiError::bad_request(format!(
+            "the API version in the data ({api_version}) does not match the expected API version ({expected})"
+        )));
+    }
+    if !kind_name.is_empty() && kind_name != kind.kind {
+        let expected = kind.kind;
+        return Err(ApiError::bad_request(format!(
+            "the kind in the data ({kind_name}) does not match the expected kind ({expected})"
+        )));
+    }
+    object.json_mut().insert("apiVersion".into(), kind.api_version().into());
+    object.json_mut().insert("kind".into(), kind.kind.into());
+    let cannot = |why: &str| {
+        let (kind, version) = (kind.kind, kind.api_version());
+        ApiError::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"))
+    };
+    let unknown = typed::unknown_fields(kind, object.json()).map_err(|why| cannot(&why))?;
+    let unknown: Vec<String> = unknown.iter().map(|field| format!("unknown field \"{field}\"")).collect();
+    match query.get("fieldValidation") {
+        Some("Ignore") => {}
+        Some("Strict") if !unknown.is_empty() => {
+            return Err(cannot(&format!("strict decoding error: {}", unknown.join(", "))));
+        }
+        _ => warnings.extend(unknown),
+    }
+    Ok(object)
+}
+
+/// Gives the object the namespace and name of the URL, or says how they differ.
+pub(super) fn in_place(mut object: Object, target: &Target) -> Result<Object, ApiError> {
+    if let Some(name) = target.name.as_deref() {
+        if object.name().is_empty() {
+            object.metadata_mut().insert("name".into(), name.into());
+        } else if object.name() != name {
+            return Err(ApiError::bad_request(format!(
+                "the name of the object ({}) does not match the name on the URL ({name})",
+                object.name()
+            )));
+        }
+    }
+    match target.namespace.as_deref() {
+        Some(namespace) if object.namespace().is_empty() => {
+            object.metadata_mut().insert("namespace".into(), namespace.into());
+        }
+        Some(namespace) if object.namespace() != namespace => {
+            return Err(ApiError::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
+        None if target.kind.namespaced => {
+            return Err(ApiError::bad_request("an empty namespace may not be set during creation"));
+        }
+        None => {
+            object.metadata_mut().remove("namespace");
+        }
+        Some(_) => {}
+    }
+    Ok(object)
+}
+
+/// What a write to this path writes.
+pub(super) fn part(target: &Target) -> Part {
+    match target.subresource.as_deref() {
+        Some("status") => Part::Status,
+        _ => Part::Spec,
+    }
+}
