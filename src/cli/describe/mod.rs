@@ -54,7 +54,7 @@ pub async fn run(args: DescribeArgs, cx: &Context) -> Result<(), Failure> {
         print(&if pages > 1 { format!("\n\n{text}") } else { text })
     };
     if args.files.is_given() {
-        for document in files::read(&args.files, cx)?.documents {
+        for document in files::read(&args.files, files::Purpose::Name, cx)? {
             match cx.client.get(document.kind, &document.namespace, &document.name).await {
                 Ok(object) => show(describer.page(document.kind, &object).await?)?,
                 Err(error) => failures.push(error.into()),
