@@ -219,7 +219,7 @@ pub async fn objects_of(layout: &Layout) -> Vec<Arc<Object>> {
 /// The API's refusal, each error at its place in the files.
 fn refused(error: &ClientError, documents: &[Document]) -> String {
     let ClientError::Status(status) = error else { return error.to_string() };
-    let causes = status.details["causes"].as_array().map_or(&[][..], Vec::as_slice);
+    let causes = &status.raw_causes;
     let mut lines = Vec::new();
     for cause in causes {
         let document = cause["index"].as_u64().and_then(|i| usize::try_from(i).ok()).and_then(|i| documents.get(i));
