@@ -8,6 +8,7 @@ pub mod inherited;
 pub mod net;
 pub mod netlink;
 pub mod nft;
+pub mod preflight;
 pub mod runtime;
 pub mod teardown;
 
