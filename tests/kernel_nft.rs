@@ -224,20 +224,26 @@ fn udp_flows_follow_their_endpoints() {
     assert_eq!(ask(&flow), from(0));
     lab.table.change(&two).unwrap();
     assert_eq!(ask(&flow), from(0), "what this test is about: the old entry holds");
-    assert_eq!(conntrack::reconcile(lab.table.socket(), &one, &two).unwrap(), 1);
+    assert_eq!(conntrack::reconcile(lab.table.socket(), Some(&one), &two).unwrap(), 1);
     assert_eq!(ask(&flow), from(1));
-    assert_eq!(conntrack::reconcile(lab.table.socket(), &one, &two).unwrap(), 0, "the new entry stays");
+    assert_eq!(conntrack::reconcile(lab.table.socket(), Some(&one), &two).unwrap(), 0, "the new entry stays");
 
     lab.table.change(&none).unwrap();
-    assert_eq!(conntrack::reconcile(lab.table.socket(), &two, &none).unwrap(), 1);
+    assert_eq!(conntrack::reconcile(lab.table.socket(), Some(&two), &none).unwrap(), 1);
     assert_eq!(ask(&flow), Err(Failure::Refused));
     lab.table.change(&one).unwrap();
-    conntrack::reconcile(lab.table.socket(), &none, &one).unwrap();
+    assert_eq!(conntrack::reconcile(lab.table.socket(), Some(&none), &one).unwrap(), 0, "nothing was tracked");
+    assert_eq!(ask(&flow), from(0));
+    lab.table.change(&two).unwrap();
+    assert_eq!(conntrack::reconcile(lab.table.socket(), None, &two).unwrap(), 1, "as after a crash");
+    assert_eq!(ask(&flow), from(1));
+    lab.table.change(&one).unwrap();
+    assert_eq!(conntrack::reconcile(lab.table.socket(), Some(&two), &one).unwrap(), 1);
     assert_eq!(ask(&flow), from(0));
 
     let gone = Arc::new(empty());
     lab.table.change(&gone).unwrap();
-    assert_eq!(conntrack::reconcile(lab.table.socket(), &one, &gone).unwrap(), 1);
+    assert_eq!(conntrack::reconcile(lab.table.socket(), Some(&one), &gone).unwrap(), 1);
     let left = lab.node.sh("conntrack -L -p udp --orig-dst 10.96.0.10 2>/dev/null");
     assert_eq!(left, "", "nothing is left of a deleted Service");
     assert_eq!(ask(&flow), Err(Failure::Silence));
@@ -258,12 +264,12 @@ fn a_new_udp_node_port_takes_over_flows_that_were_there_before_it() {
     assert_eq!(ask(&bystander), Err(Failure::Refused));
     lab.table.change(&after).unwrap();
     assert_eq!(ask(&flow), Err(Failure::Refused), "what this test is about: the old entry holds");
-    assert_eq!(conntrack::reconcile(lab.table.socket(), &before, &after).unwrap(), 1);
+    assert_eq!(conntrack::reconcile(lab.table.socket(), Some(&before), &after).unwrap(), 1);
     assert_eq!(ask(&flow), answer(&lab.pods[0], GATEWAY));
     assert_eq!(lab.node.sh("conntrack -L -p udp --orig-port-dst 30054 2>/dev/null").lines().count(), 1);
 
     lab.table.change(&before).unwrap();
-    assert_eq!(conntrack::reconcile(lab.table.socket(), &after, &before).unwrap(), 1);
+    assert_eq!(conntrack::reconcile(lab.table.socket(), Some(&after), &before).unwrap(), 1);
     assert_eq!(ask(&flow), Err(Failure::Refused));
 }
 
