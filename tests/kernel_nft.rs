@@ -130,6 +130,23 @@ fn services_answer_from_everywhere() {
     assert_eq!(get(other, "10.244.1.2:8080"), answer(server, "10.244.1.3"), "past the Service");
 }
 
+/// As the API server, which runs on the network of its node.
+#[test]
+fn endpoints_on_the_node_itself_answer() {
+    let mut lab = topology("host", 1);
+    serve(&lab.node, 6443);
+    let api = backend("default/kubernetes:https", &["192.168.1.101:6443"]);
+    let mut nat = empty();
+    nat.services.insert(service("10.96.0.1:443", Protocol::Tcp), api.clone());
+    nat.node_ports.insert((Protocol::Tcp, 30443), api);
+    lab.table.load(&Arc::new(nat)).unwrap();
+    assert_eq!(get(&lab.pods[0], "10.96.0.1:443"), answer(&lab.node, "10.244.1.2"));
+    assert_eq!(get(&lab.node, "10.96.0.1:443"), answer(&lab.node, NODE));
+    assert_eq!(get(&lab.node, "192.168.1.101:30443"), answer(&lab.node, NODE));
+    let seen = get(&lab.client, "192.168.1.101:30443").map(|answer| answer.server);
+    assert_eq!(seen, Ok(lab.node.name.clone()));
+}
+
 #[test]
 fn what_leads_nowhere_is_rejected_or_dropped() {
     let mut lab = topology("nowhere", 1);
