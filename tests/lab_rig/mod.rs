@@ -1,5 +1,8 @@
 //! A lab for a test: brought up, driven through the binary, taken down, and found to have left nothing.
 
+// Each test binary has a copy, and uses a part of it.
+#![allow(dead_code)]
+
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -36,7 +39,6 @@ impl Lab {
     }
 
     /// Without bringing it up.
-    #[allow(dead_code)]
     pub fn nothing_yet() -> Lab {
         Lab { _turn: ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner) }
     }
