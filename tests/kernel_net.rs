@@ -160,7 +160,8 @@ fn bring_up(network: &Network, topology: &Topology) {
         network.add_veth(veth).unwrap();
     }
     for (name, netns, veth) in &topology.pods {
-        network.add_pod_network(name, netns, veth).unwrap();
+        network.add_netns(name, netns).unwrap();
+        network.add_veth(veth).unwrap();
     }
 }
 
@@ -381,7 +382,8 @@ fn a_taken_interface_number_is_no_obstacle() {
     let taken = json("ip -j -n t.w1 link").as_array().unwrap().iter().map(|l| l["ifindex"].as_u64().unwrap()).max();
     run(&format!("ip -n t.w1 link add taken index {} type bridge", taken.unwrap() + 1));
     let veth = pod_veth("t.default.d", "t.w1", "10.244.1.1", "10.244.1.9", 29);
-    network.add_pod_network("t.default.d", &netns(NetnsRole::Pod), &veth).unwrap();
+    network.add_netns("t.default.d", &netns(NetnsRole::Pod)).unwrap();
+    network.add_veth(&veth).unwrap();
     assert_pings(&network, "t.default.d", "10.244.1.2");
     assert_eq!(run("ip -n t.w1 -o addr show dev taken"), "");
 }
@@ -404,7 +406,8 @@ fn two_threads_make_pods_at_once_and_removed_ones_come_back() {
             for half in pods.chunks(20) {
                 scope.spawn(move || {
                     for (name, veth) in half {
-                        network.add_pod_network(name, &netns(NetnsRole::Pod), veth).unwrap();
+                        network.add_netns(name, &netns(NetnsRole::Pod)).unwrap();
+                        network.add_veth(veth).unwrap();
                     }
                 });
             }
