@@ -2,7 +2,8 @@
 //!
 //! The store knows nothing of what objects mean beyond what every Kubernetes API server does for every kind: it stamps
 //! `uid`, `creationTimestamp`, `generation` and `resourceVersion`, and turns a delete into a mark where finalizers or a
-//! pod's grace period ask for that. Admission (defaults, validation, address allocation) happens before it, in `api`.
+//! pod's grace period ask for that, or where a namespace may still have content. Admission (defaults, validation,
+//! address allocation) happens before it, in `api`.
 
 mod batch;
 mod commit;
@@ -100,6 +101,13 @@ impl Store {
     /// A store that forgets everything when it is dropped: for `lab plan` and tests.
     pub fn in_memory() -> Self {
         Store { shared: Arc::new(Shared::new(BTreeMap::new(), 0, None)), _keeper: None }
+    }
+
+    /// As [`Store::in_memory`], with objects that another store has, as they are there.
+    pub fn with_objects(objects: impl IntoIterator<Item = Arc<Object>>) -> Self {
+        let objects: BTreeMap<Key, Arc<Object>> = objects.into_iter().filter_map(|o| Some((o.key()?, o))).collect();
+        let version = objects.values().map(|object| object.resource_version()).max().unwrap_or(0);
+        Store { shared: Arc::new(Shared::new(objects, version, None)), _keeper: None }
     }
 
     /// The store whose files are in `dir`, which is made when it is missing. Only one process can have it open.

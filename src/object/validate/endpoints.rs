@@ -25,8 +25,8 @@ pub fn endpoints(root: &Field, errors: &mut Errors) {
     }
 }
 
-/// An endpoint is not the machine that asks.
-fn reachable(ip: &Field, errors: &mut Errors) {
+/// An address that is somewhere else than the machine that asks.
+pub fn reachable(ip: &Field, errors: &mut Errors) {
     let detail = match ip.text().parse::<IpAddr>() {
         Ok(ip) if ip.is_unspecified() => "may not be unspecified (0.0.0.0 or ::)".to_string(),
         Ok(ip) if ip.is_loopback() => "may not be in the loopback range (127.0.0.0/8, ::1/128)".into(),
@@ -65,8 +65,9 @@ pub fn endpoint_slice(root: &Field, errors: &mut Errors) {
     let address_type = root.get("addressType");
     if !address_type.is_filled() {
         errors.push(address_type.required(""));
+    } else {
+        address_type.one_of(&["FQDN", "IPv4", "IPv6"], errors);
     }
-    address_type.one_of(&["FQDN", "IPv4", "IPv6"], errors);
     let list = root.get("endpoints");
     let all = list.items();
     if all.len() > SLICE_MAX {
