@@ -5,7 +5,7 @@
 //! filled in, `table` the columns that kubectl prints, `status` how errors are worded.
 
 pub mod admission;
-mod apply;
+pub mod apply;
 mod body;
 mod discovery;
 mod exec;
@@ -20,11 +20,9 @@ mod serve;
 pub mod status;
 mod subresource;
 pub mod table;
-mod typed;
 mod watch;
 mod write;
 
-pub use apply::{Applied, Change};
 pub use serve::{Accept, serve, serve_connection};
 pub use status::{ApiError, Cause};
 
