@@ -35,8 +35,8 @@ fn hidden(argv: &[OsString]) -> Option<ExitCode> {
     let (first, rest) = words.split_first()?;
     match first.as_str() {
         "__supervise" => Some(supervisor::main(rest)),
-        "__node" => Some(kernel::runtime::node_main(rest)),
-        "__applet" => Some(applet::main(rest)),
+        "__node" => Some(ExitCode::from(kernel::runtime::node_main())),
+        "__applet" => Some(applet::main(rest, kernel::inherited::take(kernel::inherited::READY_FD))),
         _ => None,
     }
 }

@@ -95,7 +95,7 @@ pub struct Progress {
 pub fn report(lab: &str, snapshot: &Snapshot, progress: &Progress) -> Report {
     let mut report = Report { lab: lab.to_string(), ..Report::default() };
     for (step, error) in &progress.failed {
-        report.wait(step, error.clone(), None, false);
+        report.wait(step, error.clone(), None, true);
     }
     nodes(&mut report, snapshot);
     pods(&mut report, snapshot);

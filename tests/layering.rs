@@ -73,15 +73,22 @@ fn rust_files(dir: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Every file below `src/`, by its path from there. Whole files of tests are left out.
+/// Every file below `src/`, by its path from there. Files of tests are left out.
 fn sources() -> BTreeMap<String, String> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     rust_files(&src, &mut files);
-    let is_test = |path: &Path| path.ends_with("tests.rs") || path.iter().any(|part| part == "tests");
-    let relative = |path: &Path| path.strip_prefix(&src).unwrap().to_str().unwrap().to_string();
-    let sources = files.into_iter().map(|path| (relative(&path), path)).filter(|(name, _)| !is_test(Path::new(name)));
-    sources.map(|(name, path)| (name, std::fs::read_to_string(path).unwrap())).collect()
+    let name = |path: &Path| path.strip_prefix(&src).unwrap().to_str().unwrap().to_string();
+    let mut sources: BTreeMap<String, String> =
+        files.iter().map(|path| (name(path), std::fs::read_to_string(path).unwrap())).collect();
+    let tests: Vec<String> = sources.iter().flat_map(|(path, text)| Source::parse(path, text).test_modules).collect();
+    sources.retain(|path, _| !tests.iter().any(|test| is_of_module(path, test)));
+    sources
+}
+
+/// Is `path` the file of the module `a/b`, or one below it?
+fn is_of_module(path: &str, module: &str) -> bool {
+    path.strip_prefix(module).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
 }
 
 #[test]
@@ -96,8 +103,7 @@ fn every_file_keeps_to_its_room() {
 fn every_row_of_the_table_is_a_room() {
     let sources = sources();
     for (room, may_import) in ROOMS {
-        let is_room = |path: &&String| **path == format!("{room}.rs") || path.starts_with(&format!("{room}/"));
-        assert!(sources.keys().any(|path| is_room(&path)), "no room {room} under src/");
+        assert!(sources.keys().any(|path| is_of_module(path, room)), "no room {room} under src/");
         for other in may_import.iter().chain(PLAIN) {
             assert!(ROOMS.iter().any(|(room, _)| room == other), "{room} may import {other}, which is no room");
         }
@@ -105,7 +111,7 @@ fn every_row_of_the_table_is_a_room() {
 }
 
 mod planted {
-    use super::violations;
+    use super::{Source, is_of_module, violations};
 
     #[test]
     fn a_forbidden_import_is_found_in_every_spelling() {
@@ -147,6 +153,15 @@ mod planted {
     fn code_after_the_tests_is_looked_at() {
         let text = "#[cfg(test)]\nmod tests {\n    fn f() { let _ = '}'; }\n}\nuse crate::kernel;\n";
         assert_eq!(violations("api/mod.rs", text), ["api/mod.rs:5: api may not import kernel"]);
+    }
+
+    #[test]
+    fn files_of_tests_are_known_by_their_declaration() {
+        let text = "#[cfg(test)]\nmod testing;\nmod real;\n#[cfg(test)]\nmod tests;\n";
+        assert_eq!(Source::parse("control/mod.rs", text).test_modules, ["control/testing", "control/tests"]);
+        assert_eq!(Source::parse("control/gc.rs", text).test_modules, ["control/gc/testing", "control/gc/tests"]);
+        assert!(is_of_module("control/tests/rows.rs", "control/tests"));
+        assert!(!is_of_module("control/tests_of_life.rs", "control/tests"));
     }
 
     #[test]

@@ -20,7 +20,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::control::events::{Announcement, announce};
+use crate::control;
+use crate::control::events::{self, EventType, Occurrence};
 use crate::desired::Desired;
 use crate::diff::diff;
 use crate::kernel::{Event, Kernel};
@@ -306,21 +307,16 @@ impl Agent {
             return;
         }
         let snapshot = self.store.snapshot();
-        let announcements: Vec<Announcement> = said
-            .into_iter()
-            .filter_map(|said| {
-                let (namespace, name) = said.key.split_once('/')?;
-                let about = snapshot.find(&kind::POD, namespace, name)?.clone();
-                Some(Announcement {
-                    about,
-                    warning: said.warning,
-                    reason: said.reason.to_string(),
-                    message: said.message,
-                    component: "kubelet",
-                })
-            })
-            .collect();
-        self.commit(announce(&snapshot, announcements, Timestamp::now()));
+        let occurrence = |said: Said| {
+            let (namespace, name) = said.key.split_once('/')?;
+            let about = snapshot.find(&kind::POD, namespace, name)?;
+            let event_type = if said.warning { EventType::Warning } else { EventType::Normal };
+            let occurrence = Occurrence::new("kubelet", about, event_type, said.reason, said.message);
+            Some(occurrence.on(about.str_at(&["spec", "nodeName"]).unwrap_or_default()))
+        };
+        let occurrences = said.into_iter().filter_map(occurrence).collect();
+        let mut context = control::Context::new(Timestamp::now());
+        self.commit(events::record(&snapshot, &mut context, occurrences));
     }
 
     fn commit(&self, writes: Vec<Write>) {

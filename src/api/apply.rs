@@ -15,12 +15,12 @@ use serde_json::{Map, Value, json};
 use super::admission::{self, Used};
 use super::body::Body;
 use super::query::Query;
+use super::respond;
 use super::route::Target;
 use super::serve::Call;
 use super::status::ApiError;
 use super::subresource::has_status;
 use super::write::{body_of, check, in_place};
-use super::respond;
 use crate::object::merge::{LAST_APPLIED, three_way};
 use crate::object::write::Part;
 use crate::object::{Key, Object, Snapshot, Write, kind, map_at_mut};
@@ -68,9 +68,8 @@ pub async fn post(call: Call) -> Result<Response<Body>, ApiError> {
 ///
 /// # Errors
 /// One for all that is wrong with any of them; then nothing has been written.
-pub fn apply_all(store: &Store, manifests: Vec<Object>) -> Result<Vec<Applied>, ApiError> {
-    let manifests: Vec<Value> = manifests.into_iter().map(|manifest| Value::Object(manifest.into_map())).collect();
-    apply(store, &manifests, &Query::default())
+pub fn apply_all(store: &Store, manifests: &[Value]) -> Result<Vec<Applied>, ApiError> {
+    apply(store, manifests, &Query::default())
 }
 
 fn apply(store: &Store, manifests: &[Value], query: &Query) -> Result<Vec<Applied>, ApiError> {

@@ -5,7 +5,7 @@
 //! filled in, `table` the columns that kubectl prints, `status` how errors are worded.
 
 pub mod admission;
-pub mod apply;
+mod apply;
 mod body;
 mod discovery;
 mod exec;
@@ -23,6 +23,7 @@ pub mod table;
 mod watch;
 mod write;
 
+pub use apply::{Applied, Change, apply_all};
 pub use serve::{Accept, serve, serve_connection};
 pub use status::{ApiError, Cause};
 

@@ -3,6 +3,7 @@
 use hyper::{Response, StatusCode};
 use serde_json::{Map, Value};
 
+use super::Api;
 use super::admission;
 use super::body::{self, Body};
 use super::query::{Filter, Query};
@@ -11,7 +12,6 @@ use super::respond::{self, Form, ListMeta};
 use super::route::Target;
 use super::serve::Call;
 use super::status::{self, ApiError};
-use super::Api;
 use crate::object::kind::{self, KindRef};
 use crate::object::write::{Delete, Part, Propagation};
 use crate::object::{Key, Object, Write, merge, patch, unknown};

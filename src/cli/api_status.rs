@@ -16,6 +16,8 @@ pub struct Status {
     pub name: String,
     /// Field and message of each thing that is wrong, for `Invalid`.
     pub causes: Vec<(String, String)>,
+    /// The whole of `details`.
+    pub details: Value,
 }
 
 impl Status {
@@ -45,12 +47,13 @@ impl Status {
             kind: text(detail("kind")),
             name: text(detail("name")),
             causes: causes.map(|c| (text(c.get("field")), text(c.get("message")))).collect(),
+            details: details.cloned().unwrap_or_default(),
         }
     }
 
     fn empty() -> Self {
         let (reason, message, kind, name) = Default::default();
-        Status { code: 0, reason, message, kind, name, causes: Vec::new() }
+        Status { code: 0, reason, message, kind, name, causes: Vec::new(), details: Value::Null }
     }
 
     pub fn is_not_found(&self) -> bool {

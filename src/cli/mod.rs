@@ -25,7 +25,7 @@ mod logs;
 mod meta;
 mod node;
 mod output;
-mod path;
+pub mod path;
 pub mod plan;
 mod pods;
 mod resource;

@@ -67,6 +67,12 @@ impl Progress {
         }
     }
 
+    /// Something that is not an error but should be known; on standard error, so that it is seen with -o json too.
+    pub fn note(&mut self, text: &str) {
+        self.clear();
+        eprintln!("{text}");
+    }
+
     /// What is still waited for.
     pub fn report(&mut self, report: &Report) {
         for pod in report.pods.iter().filter(|pod| pod.ready) {

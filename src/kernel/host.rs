@@ -8,12 +8,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::net::Network;
 use super::nft::NatTable;
-use super::runtime::{self, ContainerSpec, PodSpec, RuntimeClient};
+use super::runtime::protocol::{self, ContainerSpec, Place, PodSpec};
+use super::runtime::{self, RuntimeClient};
 use super::{ContainerEvent, Event, Kernel, KernelError, LiveContainer, LivePod, Survivors, conntrack};
 use crate::desired::{Container, Nat, Pod, Runtime};
 use crate::diff::Action;
 use crate::layout::Layout;
 use crate::session::{Command, Session, SessionError, Sessions, Target};
+
+/// SIGKILL: the kernel ends all of a node's processes with its first.
+const KILL: i32 = 9;
 
 type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
 
@@ -46,13 +50,8 @@ impl Host {
     ) -> Result<(Host, Survivors), KernelError> {
         let network = Network::open(&layout).map_err(|error| KernelError(error.to_string()))?;
         let existing = network.existing().map_err(|error| KernelError(error.to_string()))?;
-        let host = Host {
-            layout,
-            network,
-            tables: Mutex::default(),
-            nodes: Mutex::default(),
-            on_event: Arc::new(on_event),
-        };
+        let host =
+            Host { layout, network, tables: Mutex::default(), nodes: Mutex::default(), on_event: Arc::new(on_event) };
         let mut survivors = Survivors { netns: existing.into_iter().collect(), ..Survivors::default() };
         for node in nodes {
             // One that does not answer is started anew.
@@ -71,7 +70,7 @@ impl Host {
     }
 
     /// Keeps the connection, and a thread that passes on what the node says.
-    fn adopt(&self, node: &str, client: RuntimeClient, events: Receiver<runtime::Event>) {
+    fn adopt(&self, node: &str, client: RuntimeClient, events: Receiver<protocol::Event>) {
         let entry = Node { client: Arc::new(client), stopping: Arc::default() };
         let (name, stopping, on_event) = (node.to_string(), entry.stopping.clone(), self.on_event.clone());
         lock(&self.nodes).insert(node.to_string(), entry);
@@ -106,10 +105,13 @@ impl Host {
         if let Some(node) = lock(&self.nodes).remove(name) {
             node.stopping.store(true, Ordering::Release);
         }
-        runtime::kill(&self.layout, name).map_err(|e| e.to_string())
+        match runtime::running(&self.layout, name) {
+            Some(process) => process.signal(KILL).map_err(|e| e.to_string()),
+            None => Ok(()),
+        }
     }
 
-    fn load_nat(&self, netns: &str, nat: &Nat) -> Result<(), String> {
+    fn load_nat(&self, netns: &str, nat: &Arc<Nat>) -> Result<(), String> {
         let fd = self.network.netns_fd(netns).map_err(|e| e.to_string())?;
         let mut table = NatTable::open(fd.as_fd()).map_err(|e| e.to_string())?;
         table.load(nat).map_err(|e| e.to_string())?;
@@ -117,16 +119,17 @@ impl Host {
         Ok(())
     }
 
-    fn change_nat(&self, netns: &str, from: &Nat, to: &Nat) -> Result<(), String> {
-        let table = lock(&self.tables).get(netns).cloned();
-        let changed = match table {
+    fn change_nat(&self, netns: &str, from: &Nat, to: &Arc<Nat>) -> Result<(), String> {
+        let table = || lock(&self.tables).get(netns).cloned();
+        let changed = match table() {
             Some(table) => lock(&table).change(to).map(drop).map_err(|e| e.to_string()),
             None => Err("its table was not loaded".to_string()),
         };
         // Whatever state a failure left, the whole table in one transaction is right again.
         changed.or_else(|_| self.load_nat(netns, to))?;
-        let fd = self.network.netns_fd(netns).map_err(|e| e.to_string())?;
-        conntrack::reconcile(fd.as_fd(), from, to).map(drop).map_err(|e| e.to_string())
+        let Some(table) = table() else { return Ok(()) };
+        let stale = conntrack::reconcile(lock(&table).socket(), from, to);
+        stale.map(drop).map_err(|e| e.to_string())
     }
 
     fn start_pod(&self, pod: &Pod) -> Result<(), String> {
@@ -193,11 +196,24 @@ impl Kernel for Host {
 
 impl Sessions for Host {
     fn exec(&self, target: &Target, command: Command) -> Result<Session, SessionError> {
-        self.node_of(target)?.client.exec(target, command)
+        let place = match target {
+            Target::Node { .. } => Place::Node,
+            Target::Container { pod_uid, container, .. } => {
+                Place::Container { pod: pod_uid.clone(), container: container.clone() }
+            }
+        };
+        self.node_of(target)?.client.exec(place, command)
     }
 
     fn attach(&self, target: &Target, stdin: bool) -> Result<Session, SessionError> {
-        self.node_of(target)?.client.attach(target, stdin)
+        match target {
+            Target::Container { pod_uid, container, .. } => {
+                self.node_of(target)?.client.attach(pod_uid, container, stdin)
+            }
+            Target::Node { name } => {
+                Err(SessionError::CannotStart(format!("node {name} has no container to attach to")))
+            }
+        }
     }
 }
 
@@ -212,25 +228,25 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn translate(event: runtime::Event) -> Event {
+fn translate(event: protocol::Event) -> Event {
     let (pod, container, attempt, at, what) = match event {
-        runtime::Event::Started { pod, container, attempt, pid, time } => {
+        protocol::Event::Started { pod, container, attempt, pid, time } => {
             (pod, container, attempt, time, ContainerEvent::Started { pid })
         }
-        runtime::Event::StartFailed { pod, container, attempt, message, time } => {
+        protocol::Event::StartFailed { pod, container, attempt, message, time } => {
             (pod, container, attempt, time, ContainerEvent::StartFailed { message })
         }
-        runtime::Event::Exited { pod, container, attempt, code, signal, time } => {
+        protocol::Event::Exited { pod, container, attempt, code, signal, time } => {
             (pod, container, attempt, time, ContainerEvent::Exited { code, signal })
         }
-        runtime::Event::PodStopped { pod, .. } => return Event::PodStopped { pod_uid: pod },
+        protocol::Event::PodStopped { pod, .. } => return Event::PodStopped { pod_uid: pod },
     };
     Event::Container { pod_uid: pod, container, attempt, at, what }
 }
 
-fn live_pod(pod: runtime::PodState) -> LivePod {
-    let container = |container: runtime::ContainerState| {
-        use runtime::Status;
+fn live_pod(pod: protocol::PodState) -> LivePod {
+    let container = |container: protocol::ContainerState| {
+        use protocol::Status;
         let (started_at, last) = match container.status {
             Status::Starting => (None, None),
             Status::Running { pid, started_at } => {

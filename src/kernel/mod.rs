@@ -3,11 +3,15 @@
 //! Everything above it speaks to [`Kernel`], which the real one (`host.rs`) and the state fake (`fake.rs`) implement.
 
 pub mod conntrack;
+pub mod daemon;
 pub mod fake;
+pub mod host;
 pub mod inherited;
 pub mod net;
 pub mod netlink;
 pub mod nft;
+pub mod preflight;
+pub mod process;
 pub mod runtime;
 pub mod teardown;
 

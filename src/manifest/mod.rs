@@ -36,4 +36,6 @@ pub fn read(inputs: &[Input], options: Options) -> Result<Vec<Document>, Problem
 }
 
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod tests;

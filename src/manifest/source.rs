@@ -212,3 +212,7 @@ fn what_there_is(path: &Path) -> String {
     let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("the YAML files in {shown} are {listed}{tail}")
 }
+
+#[cfg(test)]
+#[path = "source_tests.rs"]
+mod tests;

@@ -102,6 +102,13 @@ impl Store {
         Store { shared: Arc::new(Shared::new(BTreeMap::new(), 0, None)), _keeper: None }
     }
 
+    /// As [`Store::in_memory`], with objects that another store has, as they are there.
+    pub fn with_objects(objects: impl IntoIterator<Item = Arc<Object>>) -> Self {
+        let objects: BTreeMap<Key, Arc<Object>> = objects.into_iter().filter_map(|o| Some((o.key()?, o))).collect();
+        let version = objects.values().map(|object| object.resource_version()).max().unwrap_or(0);
+        Store { shared: Arc::new(Shared::new(objects, version, None)), _keeper: None }
+    }
+
     /// The store whose files are in `dir`, which is made when it is missing. Only one process can have it open.
     ///
     /// What `commit` has acknowledged survives the end of the process at any moment; see [`FLUSH_AFTER`] for a loss of

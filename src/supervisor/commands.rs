@@ -1,19 +1,16 @@
 //! The commands of `lab` that start, stop and examine labs: what they print, and their exit codes.
 
-use std::path::Path;
-
 use crate::cli::doctor::DoctorArgs;
 use crate::cli::down::DownArgs;
 use crate::cli::plan::{PlanArgs, render};
 use crate::cli::status::StatusArgs;
-use crate::cli::up::{UpArgs, failure};
+use crate::cli::up::UpArgs;
 use crate::layout::Layout;
 use crate::object::lab::Lab;
-use crate::plan::Machine;
 
 use super::{doctor, down, dry_run, status, up};
 
-const DEFAULT_NAME: &str = "lab";
+pub const DEFAULT_NAME: &str = "lab";
 
 fn tokio() -> Result<tokio::runtime::Runtime, String> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("start: {e}"))
@@ -64,8 +61,8 @@ fn try_plan(name: Option<&str>, args: &PlanArgs) -> Result<(), String> {
     let name = up::lab_name(name, &read).map_err(|e| e.to_string())?;
     let base = tokio()?.block_on(up::objects_of(&Layout::new(&name)));
     let lab = read.lab.map_or_else(Lab::default, |(lab, _)| lab);
-    let manifests = read.documents.into_iter().map(|document| document.object).collect();
-    let run = dry_run::dry_run(&name, base, &lab, !args.no_host, manifests, &Machine::of_this_one());
+    let manifests: Vec<_> = read.documents.iter().map(|document| document.object.to_value()).collect();
+    let run = dry_run::dry_run(&name, base, &lab, !args.no_host, &manifests, &super::machine());
     let run = run.map_err(|e| e.to_string())?;
     let json = |value: Result<String, serde_json::Error>| value.map_err(|e| format!("print the plan: {e}"));
     match args.output.as_deref() {
@@ -101,7 +98,9 @@ pub fn status(name: Option<&str>, args: &StatusArgs) -> u8 {
         }
         if labs.is_empty() {
             match name {
-                Some(name) => println!("There is no lab \"{name}\" on this machine; start it with: sudo lab up --name {name}"),
+                Some(name) => {
+                    println!("There is no lab \"{name}\" on this machine; start it with: sudo lab up --name {name}")
+                }
                 None => println!("There is no lab on this machine; start one with: sudo lab up"),
             }
         }
@@ -118,15 +117,4 @@ pub fn doctor(args: &DoctorArgs) -> u8 {
         print!("{text}");
     }
     u8::from(broken)
-}
-
-/// For the messages of a failed `up`.
-pub fn not_ready(report: &crate::report::Report, waited: std::time::Duration) -> String {
-    format!("lab \"{}\" is not ready after {:.1} s\n{}", report.lab, waited.as_secs_f64(), failure(report).trim_end())
-}
-
-/// Is this process allowed to make namespaces?
-pub fn may_make_labs() -> bool {
-    // Only root can write here; asked of the kernel, not of a user id.
-    Path::new("/proc/self/status").exists() && nix::unistd::geteuid().is_root()
 }

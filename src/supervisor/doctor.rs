@@ -1,6 +1,7 @@
 //! `lab doctor`: what stands in the way of a lab on this machine, with the fix for each.
 
 use crate::kernel::preflight::{self, Finding, Level};
+use crate::layout::Layout;
 use crate::object::lab::Lab;
 
 /// The findings as text, and whether any of them keeps a lab from working.
@@ -20,6 +21,14 @@ pub fn render(findings: &[Finding]) -> (String, bool) {
     (text, broken)
 }
 
+pub fn to_json(findings: &[Finding]) -> serde_json::Value {
+    let one = |finding: &Finding| {
+        let level = if finding.level == Level::Error { "error" } else { "warning" };
+        serde_json::json!({"level": level, "what": finding.what, "why": finding.why, "fix": finding.fix})
+    };
+    findings.iter().map(one).collect()
+}
+
 pub fn examine() -> Vec<Finding> {
-    preflight::check(&Lab::default())
+    preflight::check(&Lab::default(), &Layout::new(super::commands::DEFAULT_NAME))
 }

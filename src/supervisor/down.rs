@@ -1,11 +1,18 @@
 //! `lab down`: takes a lab away, whatever state it is in, and proves that nothing is left.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use crate::kernel::process::Process;
 use crate::kernel::teardown::{remove_volumes, teardown};
 use crate::layout::{Layout, RUN, STATE};
 
 use super::lock::{Lock, LockError};
+
+/// SIGKILL: the supervisor is made to be killed, and has nothing to put in order.
+const KILL: i32 = 9;
+/// How long the kernel may take to end a killed process.
+const DEATH: Duration = Duration::from_secs(10);
 
 /// What became of one lab.
 #[derive(Debug, Default)]
@@ -52,10 +59,13 @@ pub fn down(lab: &str, volumes: bool) -> Result<Down, DownError> {
         return Ok(result);
     }
     let lock = Lock::take(&layout.lock()).map_err(|source| DownError::Locked { lab: lab.to_string(), source })?;
-    if let Some(pid) = Lock::holder(&layout.supervisor_lock())
-        && let Err(error) = crate::kernel::process::kill_and_wait(pid)
-    {
-        result.errors.push(format!("end the supervisor (pid {pid}): {error}"));
+    if let Some(process) = Lock::holder(&layout.supervisor_lock()).and_then(Process::of) {
+        let pid = process.pid;
+        match process.signal(KILL) {
+            Ok(()) if process.wait_gone(DEATH) => {}
+            Ok(()) => result.errors.push(format!("the supervisor (pid {pid}) has not ended {DEATH:?} after SIGKILL")),
+            Err(error) => result.errors.push(format!("end the supervisor (pid {pid}): {error}")),
+        }
     }
     let report = teardown(&layout);
     result.errors.extend(report.errors);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::control;
 use crate::desired::Desired;
@@ -37,14 +37,14 @@ pub fn dry_run(
     base: Vec<Arc<Object>>,
     lab: &Lab,
     with_host: bool,
-    manifests: Vec<Object>,
+    manifests: &[Value],
     machine: &Machine,
 ) -> Result<DryRun, DryRunError> {
     let refused = |error: &dyn std::fmt::Display| DryRunError::Refused(error.to_string());
     let store = Store::with_objects(base);
-    let mut context = control::Context::seeded(0);
+    let mut context = control::Context::seeded(Timestamp::now(), 0);
     let from = if store.snapshot().is_empty() {
-        let mut writes = control::bootstrap(lab, name).map_err(|error| refused(&error))?;
+        let mut writes = control::bootstrap(&super::named(lab, name)).map_err(|error| refused(&error))?;
         super::mark_host(&mut writes, with_host);
         for result in store.commit(writes) {
             result.map_err(|error| refused(&error))?;
@@ -53,7 +53,7 @@ pub fn dry_run(
     } else {
         plan::plan(name, &store.snapshot(), machine)?
     };
-    crate::api::apply::apply_all(&store, manifests).map_err(|error| refused(&error))?;
+    crate::api::apply_all(&store, manifests).map_err(|error| refused(&error))?;
     for _ in 0..ROUNDS {
         let before = store.snapshot().resource_version();
         control::settle(&store, &mut context, ROUNDS);
@@ -89,7 +89,7 @@ fn ready_pods(snapshot: &Snapshot) -> Vec<Write> {
     writes
 }
 
-fn with_status(object: &Object, status: serde_json::Value) -> Write {
+fn with_status(object: &Object, status: Value) -> Write {
     let mut object = object.clone();
     object.json_mut().insert("status".into(), status);
     Write::Update(object, Part::Status)

@@ -3,6 +3,7 @@
 //! The supervisor is a process of its own that nobody waits for. It may be killed at any moment: objects are on disk,
 //! namespaces and nodes go on without it, and the next one takes them over.
 
+pub mod commands;
 pub mod doctor;
 pub mod down;
 pub mod dry_run;
@@ -25,8 +26,8 @@ use crate::control;
 use crate::desired::Desired;
 use crate::kernel::host::Host;
 use crate::layout::Layout;
-use crate::object::write::Part;
-use crate::object::{Object, Write, kind};
+use crate::object::lab::Lab;
+use crate::object::{Write, kind};
 use crate::plan::{self, Machine};
 use crate::report::{Progress, Report, report};
 use crate::store::Store;
@@ -51,7 +52,21 @@ fn failed<E: std::fmt::Display>(doing: impl Into<String>) -> impl FnOnce(E) -> S
 }
 
 /// `lab __supervise`: becomes the lab's supervisor and returns when it is told to stop.
-pub fn run(name: &str) -> Result<(), SupervisorError> {
+pub fn main(args: &[String]) -> std::process::ExitCode {
+    let Some(name) = args.iter().skip_while(|arg| *arg != "--name").nth(1) else {
+        eprintln!("__supervise: --name is missing; this command is for the lab itself: use lab up");
+        return std::process::ExitCode::from(2);
+    };
+    match run(name) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(name: &str) -> Result<(), SupervisorError> {
     let answer = |answer: Answer| {
         if let Ok(text) = serde_json::to_string(&answer) {
             println!("{text}");
@@ -66,7 +81,7 @@ pub fn run(name: &str) -> Result<(), SupervisorError> {
         Ok(running) => {
             answer(Answer::Ready);
             // Nobody reads it any more.
-            crate::kernel::process::detach().map_err(failed("leave the terminal"))?;
+            crate::kernel::daemon::detach().map_err(failed("leave the terminal"))?;
             running.serve()
         }
         Err(error) => {
@@ -99,15 +114,17 @@ impl Running {
         let (wake, wakes) = channel();
         let events = wake.clone();
         let noted = read_note(&layout.record());
-        let (host, survivors) =
-            Host::open(layout.clone(), move |event| drop(events.send(Wake::Kernel(event)))).map_err(failed("open the kernel"))?;
+        let (host, survivors) = Host::open(layout.clone(), noted.runtimes.keys().cloned(), move |event| {
+            drop(events.send(Wake::Kernel(event)))
+        })
+        .map_err(failed("open the kernel"))?;
         let host = Arc::new(host);
         let recovered = agent::recover(noted, &survivors, Timestamp::now());
         let agent = Agent::new(
             name.to_string(),
             store.clone(),
             host.clone(),
-            Machine::of_this_one(),
+            machine(),
             MachineFacts::read(),
             layout.record(),
             recovered,
@@ -158,20 +175,42 @@ fn bootstrap(store: &Store, name: &str, orders: &Orders) -> Result<(), Superviso
         return Ok(());
     }
     let lab = orders.lab.clone().unwrap_or_default();
-    let mut writes = control::bootstrap(&lab, name).map_err(failed("make the lab's first objects"))?;
-    if !orders.with_host {
-        for write in &mut writes {
-            if let Write::Create(object) = write
-                && object.kind().is_some_and(|k| *k == kind::LAB)
-            {
-                object.set_annotation(kind::NO_HOST, "true");
-            }
-        }
-    }
+    let mut writes = control::bootstrap(&named(&lab, name)).map_err(failed("make the lab's first objects"))?;
+    mark_host(&mut writes, orders.with_host);
     for result in store.commit(writes) {
         result.map_err(failed("write the lab's first objects"))?;
     }
     Ok(())
+}
+
+/// The document with the name that the lab goes by.
+fn named(lab: &Lab, name: &str) -> Lab {
+    let mut lab = lab.clone();
+    lab.metadata.name = Some(name.to_string());
+    lab
+}
+
+/// Notes on the Lab object whether the machine itself is plugged into the LAN.
+fn mark_host(writes: &mut [Write], with_host: bool) {
+    for write in writes {
+        if let Write::Create(object) = write
+            && !with_host
+            && object.kind().is_some_and(|k| *k == kind::LAB)
+        {
+            object.set_annotation(kind::NO_HOST, "true");
+        }
+    }
+}
+
+/// What this machine has that a plan depends on: the programs that pods can run.
+pub fn machine() -> Machine {
+    let dirs = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
+    let there = |program: &&str| dirs.iter().any(|dir| Path::new(dir).join(program).exists());
+    Machine { programs: plan::catalogue::needed_programs().into_iter().filter(there).collect() }
+}
+
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
 }
 
 /// What an earlier supervisor noted; nothing when there is no whole note.
@@ -182,17 +221,18 @@ fn read_note(path: &Path) -> Desired {
 /// The controllers' thread: to the fixpoint after each change, and when one of them asked for a time.
 fn run_controllers(store: Arc<Store>) -> Result<(), SupervisorError> {
     spawn("controllers", move || {
-        let mut context = control::Context::new();
+        let mut context = control::Context::new(Timestamp::now());
         loop {
+            // Taken before the round: what is written while it runs, by others or by itself, is looked at again.
             let before = store.snapshot().resource_version();
+            context.now = Timestamp::now();
             let rounds = control::settle(&store, &mut context, CONTROL_ROUNDS);
             if rounds >= CONTROL_ROUNDS {
                 eprintln!("controllers: not settled after {rounds} rounds");
             }
-            let now = store.snapshot().resource_version();
             let due = context.wake_at.map(|at| Duration::try_from(at.duration_since(Timestamp::now())));
             let wait = due.map_or(CONTROL_IDLE, |due| due.unwrap_or_default()).min(CONTROL_IDLE);
-            store.wait_past(now.max(before), wait);
+            store.wait_past(before, wait);
         }
     })
     .map(drop)

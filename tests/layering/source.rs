@@ -6,6 +6,8 @@ pub struct Source {
     pub room: String,
     /// How many lines the file has without its test module.
     pub lines: usize,
+    /// Modules that this file declares for tests alone, as paths without their ending.
+    pub test_modules: Vec<String>,
     /// How many `super::` lead from a module of this file to the root of the crate.
     depth: usize,
     tokens: Vec<(usize, String)>,
@@ -14,12 +16,16 @@ pub struct Source {
 impl Source {
     pub fn parse(path: &str, text: &str) -> Self {
         let path = path.trim_end_matches(".rs");
-        let mut parts: Vec<&str> = path.split('/').filter(|part| !["mod", "lib", "main"].contains(part)).collect();
-        let depth = parts.len();
-        let room = if parts.is_empty() { path.to_string() } else { parts.remove(0).to_string() };
+        let parts: Vec<&str> = path.split('/').filter(|part| !["mod", "lib", "main"].contains(part)).collect();
         let all = tokens(text);
+        let test_modules = all
+            .windows(CFG_TEST_MOD.len() + 2)
+            .filter(|window| is_cfg_test_mod(window) && window.last().is_some_and(|(_, word)| word == ";"));
+        let below = |name: &String| parts.iter().copied().chain([name.as_str()]).collect::<Vec<_>>().join("/");
+        let test_modules = test_modules.map(|window| below(&window[CFG_TEST_MOD.len()].1)).collect();
+        let room = parts.first().copied().unwrap_or(path).to_string();
         let (tokens, cut) = without_tests(all);
-        Source { room, lines: text.lines().count() - cut, depth, tokens }
+        Source { room, lines: text.lines().count() - cut, test_modules, depth: parts.len(), tokens }
     }
 
     /// The rooms that paths in this file lead to, with the line of each.
@@ -83,16 +89,19 @@ impl Source {
     }
 }
 
+const CFG_TEST_MOD: [&str; 8] = ["#", "[", "cfg", "(", "test", ")", "]", "mod"];
+
+fn is_cfg_test_mod(tokens: &[(usize, String)]) -> bool {
+    CFG_TEST_MOD.iter().zip(tokens).all(|(expected, (_, word))| word == expected)
+}
+
 /// The code without `#[cfg(test)] mod ... { ... }`, and how many lines that was.
 fn without_tests(tokens: Vec<(usize, String)>) -> (Vec<(usize, String)>, usize) {
-    let begin = ["#", "[", "cfg", "(", "test", ")", "]", "mod"];
-    let is_begin = |window: &[(usize, String)]| window.iter().map(|(_, word)| word.as_str()).eq(begin);
-    let Some(start) = tokens.windows(begin.len()).position(is_begin) else { return (tokens, 0) };
-    // The name stands between; a semicolon instead of a brace means that the tests are in a file of their own.
-    let open = start + begin.len() + 1;
-    if tokens.get(open).is_none_or(|(_, word)| word != "{") {
-        return (tokens, 0);
-    }
+    // The module's name stands between `mod` and the brace; a semicolon instead means a file of its own.
+    let mut windows = tokens.windows(CFG_TEST_MOD.len() + 2);
+    let start = windows.position(|window| is_cfg_test_mod(window) && window[CFG_TEST_MOD.len() + 1].1 == "{");
+    let Some(start) = start else { return (tokens, 0) };
+    let open = start + CFG_TEST_MOD.len() + 1;
     let mut depth = 0;
     let close = tokens.iter().enumerate().skip(open).find_map(|(index, (_, word))| {
         depth += i32::from(word == "{") - i32::from(word == "}");

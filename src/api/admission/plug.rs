@@ -15,16 +15,15 @@ pub fn apply_defaults(object: &mut Object) {
 }
 
 pub fn validate(object: &Object) -> Vec<Cause> {
-    validate::validate(object).into_iter().map(cause).collect()
+    causes(validate::validate(object))
 }
 
-/// What is wrong with the new object by itself, and with the change.
 pub fn validate_update(old: &Object, new: &Object) -> Vec<Cause> {
-    let all = validate::validate(new).into_iter().chain(validate::validate_update(old, new));
-    all.map(cause).collect()
+    let mut errors = validate::validate(new);
+    errors.extend(validate::validate_update(old, new));
+    causes(errors)
 }
 
-fn cause(error: FieldError) -> Cause {
-    let message = error.body();
-    Cause { field: error.path, message }
+fn causes(errors: Vec<FieldError>) -> Vec<Cause> {
+    errors.into_iter().map(|error| Cause::new(error.path.clone(), error.body())).collect()
 }

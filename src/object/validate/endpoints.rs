@@ -65,8 +65,9 @@ pub fn endpoint_slice(root: &Field, errors: &mut Errors) {
     let address_type = root.get("addressType");
     if !address_type.is_filled() {
         errors.push(address_type.required(""));
+    } else {
+        address_type.one_of(&["FQDN", "IPv4", "IPv6"], errors);
     }
-    address_type.one_of(&["FQDN", "IPv4", "IPv6"], errors);
     let list = root.get("endpoints");
     let all = list.items();
     if all.len() > SLICE_MAX {

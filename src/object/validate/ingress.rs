@@ -58,7 +58,7 @@ fn path(each: &Field, errors: &mut Errors) {
     if !path_type.is_set() {
         let mut error = path_type.required("pathType must be specified");
         error.suggestion = Some("add \"pathType: Prefix\"".into());
-        errors.push(error);
+        return errors.push(error);
     }
     path_type.one_of(&["Exact", "ImplementationSpecific", "Prefix"], errors);
     let is_written = path.is_filled() || matches!(path_type.text(), "Exact" | "Prefix");
@@ -73,12 +73,7 @@ fn path(each: &Field, errors: &mut Errors) {
             errors.push(path.invalid(format!("cannot end with '{end}'")));
         }
     }
-    let to = each.get("backend");
-    if to.is_set() {
-        backend(&to, errors);
-    } else {
-        errors.push(to.required("service or resource backend is required"));
-    }
+    backend(&each.get("backend"), errors);
 }
 
 fn backend(backend: &Field, errors: &mut Errors) {
@@ -88,7 +83,9 @@ fn backend(backend: &Field, errors: &mut Errors) {
             return errors
                 .push(backend.invalid_value(Value::from(""), "cannot set both resource and service backends"));
         }
-        (false, false) => return errors.push(backend.required("service or resource backend is required")),
+        (false, false) => {
+            return errors.push(backend.invalid_value(Value::from(""), "resource or service backend is required"));
+        }
         (false, true) => return,
         (true, false) => {}
     }
@@ -101,8 +98,10 @@ fn backend(backend: &Field, errors: &mut Errors) {
     let port = service.get("port");
     let (number, port_name) = (port.get("number"), port.get("name"));
     match (number.integer().filter(|number| *number != 0), port_name.is_filled()) {
-        (Some(_), true) => errors.push(port.invalid_value(Value::from(""), "cannot set both port name & port number")),
-        (None, false) => errors.push(port.required("port name or number is required")),
+        (Some(_), true) => {
+            errors.push(backend.invalid_value(Value::from(""), "cannot set both port name & port number"))
+        }
+        (None, false) => errors.push(backend.required("port name or number is required")),
         (Some(_), false) => number.port(errors),
         (None, true) => port_name.follows(names::port_name, errors),
     }
