@@ -16,8 +16,8 @@ pub struct Status {
     pub name: String,
     /// Field and message of each thing that is wrong, for `Invalid`.
     pub causes: Vec<(String, String)>,
-    /// The whole of `details`.
-    pub details: Value,
+    /// The same with all that the server said of each: which manifest it is about, for `apply`.
+    pub raw_causes: Vec<Value>,
 }
 
 impl Status {
@@ -39,21 +39,21 @@ impl Status {
         let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_string();
         let details = json.get("details");
         let detail = |field: &str| details.and_then(|d| d.get(field));
-        let causes = detail("causes").and_then(Value::as_array).into_iter().flatten();
+        let raw_causes = detail("causes").and_then(Value::as_array).cloned().unwrap_or_default();
         Status {
             code: json.get("code").and_then(Value::as_u64).and_then(|c| u16::try_from(c).ok()).unwrap_or(0),
             reason: text(json.get("reason")),
             message: text(json.get("message")),
             kind: text(detail("kind")),
             name: text(detail("name")),
-            causes: causes.map(|c| (text(c.get("field")), text(c.get("message")))).collect(),
-            details: details.cloned().unwrap_or_default(),
+            causes: raw_causes.iter().map(|c| (text(c.get("field")), text(c.get("message")))).collect(),
+            raw_causes,
         }
     }
 
     fn empty() -> Self {
         let (reason, message, kind, name) = Default::default();
-        Status { code: 0, reason, message, kind, name, causes: Vec::new(), details: Value::Null }
+        Status { code: 0, reason, message, kind, name, causes: Vec::new(), raw_causes: Vec::new() }
     }
 
     pub fn is_not_found(&self) -> bool {

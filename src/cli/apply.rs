@@ -1,19 +1,16 @@
-//! `apply`: makes the objects what the files say, and keeps what others wrote.
-
-pub mod merge;
+//! `apply`: makes the objects what the files say, and keeps what others wrote. The server merges, so that all objects of
+//! all files are applied, or none.
 
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::client::ClientError;
+use super::client::{ClientError, Status};
 use super::output::{self, Output};
+use super::path::Query;
 use super::{Context, Failure, dry_run, files, print};
-
-/// Where the object keeps what the file said.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-
-/// How often a write is tried again because somebody else was faster.
-const ATTEMPTS: usize = 5;
+use crate::object::map_at_mut;
+use crate::object::merge::LAST_APPLIED;
+use crate::object::selector::Selector;
 
 /// Create or change objects to be what files say
 #[derive(Debug, Args)]
@@ -39,122 +36,94 @@ pub struct ApplyArgs {
     field_manager: Option<String>,
 }
 
-/// What became of one object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    Created,
-    Configured,
-    Unchanged,
-}
-
-impl Outcome {
-    fn word(self) -> &'static str {
-        match self {
-            Outcome::Created => "created",
-            Outcome::Configured => "configured",
-            Outcome::Unchanged => "unchanged",
-        }
-    }
-}
-
 pub async fn run(args: ApplyArgs, cx: &Context) -> Result<(), Failure> {
     if !args.files.is_given() {
         return Err(Failure::error("must specify one of -f and -k").hint(format!("{} apply -f FILE", super::program())));
     }
     let output = Output::parse(&args.output)?;
     let dry = dry_run(args.dry_run.as_deref())?;
-    let mut documents = files::read(&args.files, cx)?.documents;
+    let mut documents = files::read(&args.files, files::Purpose::Send, cx)?;
     if let Some(selector) = &args.selector {
-        let selector = crate::object::selector::Selector::parse(selector).map_err(Failure::error)?;
+        let selector = Selector::parse(selector).map_err(Failure::error)?;
         documents.retain(|d| selector.matches(d.object.pointer("/metadata/labels").and_then(Value::as_object)));
     }
     if documents.is_empty() {
         return Err(Failure::error("no objects passed to apply"));
     }
-    let (mut failures, mut objects) = (Vec::new(), Vec::new());
-    for document in &documents {
-        match apply_one(document, dry, cx).await {
-            Ok((object, outcome)) if output.is_table() => {
-                print(&format!("{} {}{}\n", output::name_of(&object), outcome.word(), dry.unwrap_or_default()))?;
+    let applied = post(&documents, dry.is_some(), cx).await?;
+    for warning in applied.iter().flat_map(|a| a.get("warnings").and_then(Value::as_array).into_iter().flatten()) {
+        eprintln!("Warning: {}", warning.as_str().unwrap_or_default());
+    }
+    match output {
+        Output::Table { .. } => {
+            for (document, applied) in documents.iter().zip(&applied) {
+                let outcome = applied.get("outcome").and_then(Value::as_str).unwrap_or("configured");
+                print(&format!("{} {outcome}{}\n", output::name_of(&document.object), dry.unwrap_or_default()))?;
             }
-            Ok((object, _)) => objects.push(object),
-            Err(error) => failures.push(Failure::from(error)),
+        }
+        output => {
+            let mut objects = Vec::new();
+            for document in documents {
+                let found = cx.client.find(document.kind, &document.namespace, &document.name).await?;
+                // What is not there after a dry run is what the file says.
+                objects.push(found.unwrap_or(document.object));
+            }
+            let one = objects.len() == 1;
+            print(&output::objects(&output, objects, one, true)?)?;
         }
     }
-    if !output.is_table() && !objects.is_empty() {
-        let one = objects.len() == 1;
-        print(&output::objects(&output, objects, one, true)?)?;
-    }
-    Failure::all(failures)
+    Ok(())
 }
 
-async fn apply_one(
-    document: &files::Document,
-    dry: Option<&str>,
-    cx: &Context,
-) -> Result<(Value, Outcome), ClientError> {
-    let (kind, namespace, name) = (document.kind, &document.namespace, &document.name);
-    let mut modified = document.object.clone();
-    remember(&mut modified);
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        let Some(current) = cx.client.find(kind, namespace, name).await? else {
-            if dry == Some(super::DRY_CLIENT) {
-                return Ok((modified, Outcome::Created));
-            }
-            let query = super::path::Query::new().with_some("dryRun", dry.map(|_| "All"));
-            let path = query.on(&super::path::collection(kind, Some(namespace)));
-            let made = cx.client.post_path(&path, &modified).await;
-            return Ok((made.map_err(|e| e.during("creating", &document.source))?, Outcome::Created));
+/// Sends all documents; what became of each, in their order.
+async fn post(documents: &[files::Document], dry: bool, cx: &Context) -> Result<Vec<Value>, Failure> {
+    let query = Query::new().with("namespace", cx.namespace.as_str()).with_some("dryRun", dry.then_some("All"));
+    let path = query.on(&format!("/apis/{}/v1alpha1/apply", crate::object::kind::LAB_GROUP));
+    let manifests = Value::Array(documents.iter().map(|d| d.object.clone()).collect());
+    match cx.client.post_path(&path, &manifests).await {
+        Ok(answer) => Ok(answer.get("items").and_then(Value::as_array).cloned().unwrap_or_default()),
+        Err(ClientError::Status(status)) => Err(refused(&status, documents)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The server's error for each document that it did not take, with the place of what is wrong.
+fn refused(status: &Status, documents: &[files::Document]) -> Failure {
+    let of_document = |cause: &Value| {
+        let index = cause.get("index").and_then(Value::as_u64).and_then(|i| usize::try_from(i).ok())?;
+        let document = documents.get(index)?;
+        let cause = Status::from_json(cause);
+        let places = cause
+            .causes
+            .iter()
+            .filter(|(field, _)| !field.is_empty())
+            .map(|(field, _)| format!("{field} is at {}", document.place(field)));
+        let places: Vec<String> = places.collect();
+        let message = match cause.reason.as_str() {
+            "Invalid" => cause.for_people(),
+            _ => cause.during("applying", &document.source).for_people(),
         };
-        let merged = merged(document, &modified, &current);
-        if merged == current {
-            return Ok((current, Outcome::Unchanged));
-        }
-        if dry == Some(super::DRY_CLIENT) {
-            return Ok((merged, Outcome::Configured));
-        }
-        let query = super::path::Query::new().with_some("dryRun", dry.map(|_| "All"));
-        match cx.client.put_path(&query.on(&super::path::object(kind, namespace, name)), &merged).await {
-            Ok(object) => return Ok((object, Outcome::Configured)),
-            Err(error) if error.is_conflict() && attempt < ATTEMPTS => {}
-            Err(error) => return Err(error.during("applying patch to", &document.source)),
-        }
+        Some(Failure::verbatim(message).hints(places))
+    };
+    let failures: Vec<Failure> = status.raw_causes.iter().filter_map(of_document).collect();
+    match Failure::all(failures) {
+        Ok(()) => Failure::from(ClientError::Status(status.clone())),
+        Err(failure) if documents.len() > 1 => failure.hint("nothing was applied: it is all of the objects or none"),
+        Err(failure) => failure,
     }
-}
-
-fn merged(document: &files::Document, modified: &Value, current: &Value) -> Value {
-    let last = current.pointer("/metadata/annotations").and_then(|a| a.get(LAST_APPLIED)).and_then(Value::as_str);
-    let original = last.and_then(|text| serde_json::from_str::<Value>(text).ok());
-    if last.is_none() {
-        let resource = document.kind.plural;
-        eprintln!(
-            "Warning: resource {resource}/{} is missing the {LAST_APPLIED} annotation which is required by {program} \
-             apply. {program} apply should only be used on resources created declaratively by either {program} create \
-             --save-config or {program} apply. The missing annotation will be patched automatically.",
-            document.name,
-            program = super::program(),
-        );
-    }
-    merge::three_way(document.kind, original.as_ref(), modified, current)
 }
 
 /// Writes the object, as it is, into its own annotation.
 pub fn remember(object: &mut Value) {
     let Some(fields) = object.as_object_mut() else { return };
-    let metadata = crate::object::map_at_mut(fields, "metadata");
-    let annotations = crate::object::map_at_mut(metadata, "annotations");
-    annotations.remove(LAST_APPLIED);
-    let text = format!("{}\n", Value::Object(fields.clone()));
-    let metadata = crate::object::map_at_mut(fields, "metadata");
-    crate::object::map_at_mut(metadata, "annotations").insert(LAST_APPLIED.into(), text.into());
+    map_at_mut(map_at_mut(fields, "metadata"), "annotations").remove(LAST_APPLIED);
+    let text = format!("{}\n", json!(fields));
+    map_at_mut(map_at_mut(fields, "metadata"), "annotations").insert(LAST_APPLIED.into(), text.into());
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn the_annotation_holds_the_file_and_not_itself() {

@@ -45,10 +45,6 @@ impl ClientError {
         matches!(self, ClientError::Status(status) if status.is_not_found())
     }
 
-    pub fn is_conflict(&self) -> bool {
-        matches!(self, ClientError::Status(status) if status.is_conflict())
-    }
-
     pub fn is_already_exists(&self) -> bool {
         matches!(self, ClientError::Status(status) if status.is_already_exists())
     }
@@ -168,10 +164,6 @@ impl Client {
         self.json(Method::POST, path, As::Json, Some(("application/json", body))).await
     }
 
-    pub async fn put_path(&self, path: &str, body: &Value) -> Result<Value> {
-        self.json(Method::PUT, path, As::Json, Some(("application/json", body))).await
-    }
-
     pub async fn get(&self, kind: KindRef, namespace: &str, name: &str) -> Result<Value> {
         self.get_path(&super::path::object(kind, namespace, name), As::Json).await
     }
@@ -197,11 +189,6 @@ impl Client {
 
     pub async fn create(&self, kind: KindRef, namespace: &str, object: &Value) -> Result<Value> {
         self.post_path(&super::path::collection(kind, Some(namespace)), object).await
-    }
-
-    pub async fn replace(&self, kind: KindRef, namespace: &str, name: &str, object: &Value) -> Result<Value> {
-        let path = super::path::object(kind, namespace, name);
-        self.json(Method::PUT, &path, As::Json, Some(("application/json", object))).await
     }
 
     pub async fn patch_path(&self, path: &str, how: Patch, patch: &Value) -> Result<Value> {

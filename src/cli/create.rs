@@ -93,7 +93,7 @@ async fn from_files(args: &files::FileArgs, how: &HowArgs, cx: &Context) -> Resu
         );
     }
     let mut failures = Vec::new();
-    for document in files::read(args, cx)?.documents {
+    for document in files::read(args, files::Purpose::Send, cx)? {
         let (kind, namespace, source) = (document.kind, &document.namespace, Some(document.source.as_str()));
         let sent = Sent { object: document.object, kind, namespace, source, word: "created", failing: None };
         if let Err(failure) = send(sent, how, cx).await {

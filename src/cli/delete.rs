@@ -152,7 +152,7 @@ async fn targets(args: &DeleteArgs, cx: &Context) -> Result<(Vec<Target>, bool),
                 "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
             ));
         }
-        let documents = files::read(&args.files, cx)?.documents.into_iter();
+        let documents = files::read(&args.files, files::Purpose::Name, cx)?.into_iter();
         let target =
             |d: files::Document| Target { kind: d.kind, namespace: d.namespace, name: d.name, source: Some(d.source) };
         return Ok((documents.map(target).collect(), false));

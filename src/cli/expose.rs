@@ -57,7 +57,7 @@ const TYPES: [&str; 4] = ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName
 pub async fn run(args: ExposeArgs, cx: &Context) -> Result<(), Failure> {
     let mut exposed = Vec::new();
     if args.files.is_given() {
-        for document in files::read(&args.files, cx)?.documents {
+        for document in files::read(&args.files, files::Purpose::Name, cx)? {
             exposed.push((document.kind, cx.client.get(document.kind, &document.namespace, &document.name).await?));
         }
     } else {

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::{Context, Failure};
+use crate::manifest::{self, Input, Options, Problems};
 use crate::object::kind::KindRef;
 
 #[derive(Debug, Clone, Default, Args)]
@@ -24,8 +25,17 @@ impl FileArgs {
     }
 }
 
+/// What a verb does with the objects, which decides how closely they are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The objects are sent: they must be what the API server takes.
+    Send,
+    /// They only name objects.
+    Name,
+}
+
 /// An object in a file.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Document {
     pub kind: KindRef,
     /// Empty for cluster-scoped kinds.
@@ -34,15 +44,76 @@ pub struct Document {
     pub object: Value,
     /// The file, as the user named it.
     pub source: String,
+    manifest: manifest::Document,
 }
 
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Documents {
-    pub documents: Vec<Document>,
+impl Document {
+    /// `web.yaml:14:17`: where a field stands in its file.
+    pub fn place(&self, field: &str) -> String {
+        self.manifest.place(field).to_string()
+    }
 }
 
-/// Reads all files; with a problem in one of them, nothing is read.
-pub fn read(args: &FileArgs, cx: &Context) -> Result<Documents, Failure> {
-    let _ = (args, cx);
-    Err(Failure::error("files are not read yet"))
+/// Reads all files; with a problem in one of them, nothing is returned. What was put right on the way is told.
+pub fn read(args: &FileArgs, purpose: Purpose, cx: &Context) -> Result<Vec<Document>, Failure> {
+    if args.kustomize.is_some() {
+        return Err(
+            Failure::error("kustomizations are not supported").hint("build it elsewhere, and apply the result with -f")
+        );
+    }
+    let inputs: Vec<Input> = args.filename.iter().map(|name| Input::from_argument(name)).collect();
+    let manifests = manifest::read(&inputs, Options { recursive: args.recursive }).map_err(failure)?;
+    for note in manifests.iter().flat_map(|m| &m.notes) {
+        eprintln!("Warning: {note}");
+    }
+    if purpose == Purpose::Send {
+        manifest::check(&manifests).map_err(failure)?;
+    }
+    manifests.into_iter().map(|manifest| document(manifest, cx)).collect()
+}
+
+fn failure(problems: Problems) -> Failure {
+    let told = problems.0.into_iter().map(|problem| {
+        let message = match problem.place {
+            Some(place) => format!("{place}: {}", problem.message),
+            None => problem.message,
+        };
+        Failure::error(message).hints(problem.help)
+    });
+    match Failure::all(told.collect()) {
+        Err(failure) => failure,
+        Ok(()) => Failure::error("the manifests cannot be read"),
+    }
+}
+
+fn document(manifest: manifest::Document, cx: &Context) -> Result<Document, Failure> {
+    let object = &manifest.object;
+    let source = manifest.file.to_string();
+    let Some(kind) = object.kind() else {
+        let (version, kind) = (object.api_version(), object.kind_name());
+        return Err(Failure::error(format!(
+            "resource mapping not found for name: \"{}\" namespace: \"{}\" from \"{source}\": no matches for kind \"{kind}\" in \
+             version \"{version}\"",
+            object.name(),
+            object.namespace()
+        )));
+    };
+    let namespace = match (kind.namespaced, object.namespace()) {
+        (false, _) => String::new(),
+        (true, "") => cx.namespace.clone(),
+        (true, own) if cx.namespace_given && own != cx.namespace => {
+            return Err(Failure::error(format!(
+                "the namespace from the provided object \"{own}\" does not match the namespace \"{}\". You must pass \
+                 '--namespace={own}' to perform this operation.",
+                cx.namespace
+            ))
+            .hint(format!("{}: metadata.namespace is {own}", manifest.place("metadata.namespace"))));
+        }
+        (true, own) => own.to_string(),
+    };
+    let mut value = object.to_value();
+    if kind.namespaced {
+        value["metadata"]["namespace"] = namespace.clone().into();
+    }
+    Ok(Document { kind, namespace, name: object.name().to_string(), object: value, source, manifest })
 }

@@ -103,7 +103,7 @@ fn nothing_asked() -> Failure {
 /// The objects that `-f` files name, by namespace.
 fn named_in_files(args: &GetArgs, cx: &Context) -> Result<Vec<(String, Resources)>, Failure> {
     let mut by_namespace: Vec<(String, Resources)> = Vec::new();
-    for document in files::read(&args.files, cx)?.documents {
+    for document in files::read(&args.files, files::Purpose::Name, cx)? {
         let (kind, namespace, name) = (document.kind, document.namespace.clone(), document.name.clone());
         let at = match by_namespace.iter().position(|(n, _)| *n == namespace) {
             Some(at) => at,

@@ -7,6 +7,7 @@ mod apply;
 pub mod client;
 mod create;
 mod delete;
+mod describe;
 pub mod doctor;
 pub mod down;
 mod duration;
@@ -110,6 +111,7 @@ pub enum MachineCommand {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Get(get::GetArgs),
+    Describe(describe::DescribeArgs),
     Create(create::CreateArgs),
     Apply(apply::ApplyArgs),
     Delete(delete::DeleteArgs),
@@ -217,6 +219,7 @@ pub fn run(parsed: Parsed, machine: impl FnOnce(MachineCommand, Option<&str>) ->
 async fn dispatch(verb: Verb, cx: &Context) -> Result<(), Failure> {
     match verb {
         Verb::Get(args) => get::run(args, cx).await,
+        Verb::Describe(args) => describe::run(args, cx).await,
         Verb::Create(args) => create::run(args, cx).await,
         Verb::Apply(args) => apply::run(args, cx).await,
         Verb::Delete(args) => delete::run(args, cx).await,

@@ -97,7 +97,7 @@ pub async fn named(
     cx: &Context,
 ) -> Result<Vec<(KindRef, String, String)>, Failure> {
     if files.is_given() {
-        let documents = files::read(files, cx)?.documents.into_iter();
+        let documents = files::read(files, files::Purpose::Name, cx)?.into_iter();
         return Ok(documents.map(|d| (d.kind, d.namespace, d.name)).collect());
     }
     if resources.is_empty() {
