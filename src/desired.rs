@@ -149,7 +149,8 @@ pub struct Nat {
     /// Ports of every local address of the node (127/8 excepted).
     #[serde(with = "as_list")]
     pub node_ports: BTreeMap<(Protocol, u16), Backend>,
-    /// Addresses of pods that run on this node: a pod that reaches itself through its Service is masqueraded.
+    /// Addresses of endpoints: one that reaches itself through its Service is masqueraded. The same on every node, since
+    /// no other node sees such a packet.
     pub hairpin: BTreeSet<IpAddr>,
 }
 

@@ -32,9 +32,14 @@ impl Layout {
         PathBuf::from(STATE).join(&self.lab)
     }
 
-    /// Held by whoever is changing which processes the lab has (`up`, `down`), and by the supervisor for its life.
+    /// Held by whoever is changing which processes the lab has: `up`, `down`.
     pub fn lock(&self) -> PathBuf {
         self.run().join("lock")
+    }
+
+    /// Held by the supervisor for its life, with its pid in it.
+    pub fn supervisor_lock(&self) -> PathBuf {
+        self.run().join("supervisor.lock")
     }
 
     pub fn api_socket(&self) -> PathBuf {

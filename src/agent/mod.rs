@@ -1,1 +1,384 @@
 //! The loop: snapshot, plan, diff, kernel, status.
+//!
+//! It alone knows what the lab really has ([`Desired`] as far as it was made). Everything it learns goes back into the
+//! store as status, the only way back.
+
+mod apply;
+pub mod kubelet;
+mod recover;
+mod status;
+
+pub use recover::{Recovered, recover};
+pub use status::MachineFacts;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::control;
+use crate::control::events::{self, EventType, Occurrence};
+use crate::desired::Desired;
+use crate::diff::diff;
+use crate::kernel::{Event, Kernel};
+use crate::object::lab::Timings;
+use crate::object::write::{Delete, Part, Propagation};
+use crate::object::{Key, Object, Snapshot, Write, kind};
+use crate::plan::{self, Machine};
+use crate::report::Progress;
+use crate::store::Store;
+use apply::PodStates;
+use kubelet::{Order, PodState};
+
+/// How long to wait before steps that failed are tried again.
+const RETRY: Duration = Duration::from_millis(500);
+/// The longest the loop sleeps with nothing to do.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// What wakes the loop.
+pub enum Wake {
+    /// The store has something new.
+    Store,
+    Kernel(Event),
+    Stop,
+}
+
+/// How far the kernel is, and what could not be made: for `lab status`.
+pub type SharedProgress = Arc<Mutex<Progress>>;
+
+pub struct Agent {
+    pub lab: String,
+    pub store: Arc<Store>,
+    pub kernel: Arc<dyn Kernel>,
+    pub machine: Machine,
+    pub facts: MachineFacts,
+    /// Where what was made is noted, for the next supervisor and for `lab down`.
+    pub record: PathBuf,
+    pub progress: SharedProgress,
+    actual: Desired,
+    pods: PodStates,
+    /// The snapshot that was planned for last.
+    planned: Option<u64>,
+    retry_at: Option<Timestamp>,
+}
+
+impl Agent {
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        lab: String,
+        store: Arc<Store>,
+        kernel: Arc<dyn Kernel>,
+        machine: Machine,
+        facts: MachineFacts,
+        record: PathBuf,
+        recovered: Recovered,
+    ) -> Self {
+        let mut agent = Agent {
+            lab,
+            store,
+            kernel,
+            machine,
+            facts,
+            record,
+            progress: SharedProgress::default(),
+            actual: recovered.actual,
+            pods: recovered.pods,
+            planned: None,
+            retry_at: None,
+        };
+        let mut said = Vec::new();
+        for event in recovered.missed {
+            agent.take_in(event, Timestamp::now(), &mut said);
+        }
+        agent
+    }
+
+    /// Runs until told to stop, or until nobody can wake it any more.
+    pub fn run(mut self, wakes: &Receiver<Wake>) {
+        let mut said = Vec::new();
+        loop {
+            self.advance(Timestamp::now(), &mut said);
+            self.sync(&mut said);
+            self.say(std::mem::take(&mut said));
+            if self.wait(wakes, &mut said).is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Sleeps until something happens and takes in all that has. `None`: stop.
+    fn wait(&mut self, wakes: &Receiver<Wake>, said: &mut Vec<Said>) -> Option<()> {
+        let due = self.pods.values().filter_map(PodState::wake_at).chain(self.retry_at).min();
+        let sleep = due.map_or(IDLE, |at| Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default());
+        let mut wake = match wakes.recv_timeout(sleep) {
+            Ok(wake) => wake,
+            Err(RecvTimeoutError::Timeout) => return Some(()),
+            Err(RecvTimeoutError::Disconnected) => return None,
+        };
+        loop {
+            match wake {
+                Wake::Stop => return None,
+                Wake::Store => {}
+                Wake::Kernel(event) => self.take_in(event, Timestamp::now(), said),
+            }
+            match wakes.try_recv() {
+                Ok(next) => wake = next,
+                Err(_) => return Some(()),
+            }
+        }
+    }
+
+    fn take_in(&mut self, event: Event, now: Timestamp, said: &mut Vec<Said>) {
+        match event {
+            Event::Container { pod_uid, container, attempt, at, what } => {
+                let timings = self.timings();
+                let found = self.pods.iter_mut().find(|(_, state)| state.uid == pod_uid);
+                if let Some((key, state)) = found
+                    && let Some(pod) = self.actual.pods.get(key).cloned()
+                {
+                    let orders = state.event(&pod, &timings, &container, attempt, at, &what);
+                    let key = key.clone();
+                    self.carry_out(&key, orders, now, said);
+                }
+            }
+            Event::PodStopped { pod_uid } => {
+                if let Some(state) = self.pods.values_mut().find(|state| state.uid == pod_uid) {
+                    state.stopped = true;
+                }
+            }
+            Event::NodeDown { node } => {
+                self.actual.runtimes.remove(&node);
+                self.actual.pods.retain(|_, pod| pod.node != node);
+                self.planned = None;
+            }
+        }
+    }
+
+    /// Starts what is due.
+    fn advance(&mut self, now: Timestamp, said: &mut Vec<Said>) {
+        let mut all = Vec::new();
+        for (key, state) in &mut self.pods {
+            if let Some(pod) = self.actual.pods.get(key) {
+                let orders = state.advance(pod, now);
+                if !orders.is_empty() {
+                    all.push((key.clone(), orders));
+                }
+            }
+        }
+        for (key, orders) in all {
+            self.carry_out(&key, orders, now, said);
+        }
+    }
+
+    fn carry_out(&mut self, key: &str, orders: Vec<Order>, now: Timestamp, said: &mut Vec<Said>) {
+        let Some(pod) = self.actual.pods.get(key).cloned() else { return };
+        for order in orders {
+            match order {
+                Order::Start { index, attempt } => {
+                    let Some(container) = pod.containers.get(index) else { continue };
+                    if let Err(error) = self.kernel.start_container(&pod, container, attempt) {
+                        let what = crate::kernel::ContainerEvent::StartFailed { message: error.0 };
+                        let timings = self.timings();
+                        if let Some(state) = self.pods.get_mut(key) {
+                            let more = state.event(&pod, &timings, &container.name, attempt, now, &what);
+                            said.extend(more.into_iter().filter_map(|order| Said::of(key, order)));
+                        }
+                    }
+                }
+                say => said.extend(Said::of(key, say)),
+            }
+        }
+    }
+
+    /// Plans for the newest snapshot and makes what differs.
+    fn sync(&mut self, said: &mut Vec<Said>) {
+        let snapshot = self.store.snapshot();
+        let now = Timestamp::now();
+        let retry = self.retry_at.is_some_and(|at| at <= now);
+        if self.planned != Some(snapshot.resource_version()) || retry {
+            self.planned = Some(snapshot.resource_version());
+            self.retry_at = None;
+            match plan::plan(&self.lab, &snapshot, &self.machine) {
+                Ok(desired) => self.make(&desired, said),
+                // The API refuses such a document; one that is there all the same is shown, and nothing changes.
+                Err(error) => self.set_failed(vec![("the Lab document".to_string(), error.to_string())]),
+            }
+        }
+        self.write_status(&snapshot, now);
+        self.lock_progress().made = snapshot.resource_version();
+    }
+
+    fn make(&mut self, desired: &Desired, said: &mut Vec<Said>) {
+        let before = self.actual.pods.clone();
+        let steps = diff(&self.actual, desired);
+        if steps.is_empty() {
+            self.set_failed(Vec::new());
+            return;
+        }
+        let applied = apply::apply(self.kernel.as_ref(), &mut self.actual, &self.pods, steps);
+        self.actual.lab.clone_from(&desired.lab);
+        for (key, (state, orders)) in applied.started {
+            said.extend(orders.into_iter().filter_map(|order| Said::of(&key, order)));
+            self.pods.insert(key, state);
+        }
+        for event in applied.refused {
+            self.take_in(event, Timestamp::now(), said);
+        }
+        let wanted = &desired.pods;
+        self.pods.retain(|key, state| wanted.get(key).is_some_and(|pod| pod.uid == state.uid));
+        for (key, pod) in &self.actual.pods {
+            let newly = pod.stopping.is_some() && before.get(key).is_none_or(|before| before.stopping.is_none());
+            if let Some(state) = self.pods.get_mut(key).filter(|_| newly) {
+                state.stopping = true;
+                let names = pod.containers.iter().map(|c| format!("Stopping container {}", c.name));
+                let say = |message| Said { key: key.clone(), warning: false, reason: "Killing", message };
+                said.extend(names.map(say));
+            }
+        }
+        if !applied.failed.is_empty() {
+            let wait = jiff::SignedDuration::try_from(RETRY).unwrap_or_default();
+            self.retry_at = Timestamp::now().checked_add(wait).ok();
+        }
+        self.set_failed(applied.failed.into_iter().map(|(step, error)| (step.action.to_string(), error.0)).collect());
+        if applied.done > 0 {
+            self.note();
+        }
+    }
+
+    /// Writes down what the lab has. Written aside and renamed, so that it is always whole.
+    fn note(&self) {
+        let mut noted = self.actual.clone();
+        // Never trusted, so never kept.
+        noted.nat = BTreeMap::new();
+        let aside = self.record.with_extension("new");
+        let written = serde_json::to_vec(&noted)
+            .map_err(std::io::Error::from)
+            .and_then(|bytes| std::fs::write(&aside, bytes))
+            .and_then(|()| std::fs::rename(&aside, &self.record));
+        if let Err(error) = written {
+            eprintln!("note what the lab has in {}: {error}", self.record.display());
+        }
+    }
+
+    /// Brings the objects' status up to what is known.
+    fn write_status(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        let mut writes = Vec::new();
+        for (key, state) in &self.pods {
+            let Some(pod) = self.actual.pods.get(key) else { continue };
+            let Some(object) = snapshot.find(&kind::POD, &pod.namespace, &pod.name).filter(|o| o.uid() == pod.uid)
+            else {
+                continue;
+            };
+            if object.is_terminating() && state.stopped {
+                continue;
+            }
+            let host_ips = node_addresses(snapshot, &pod.node);
+            let status = status::pod_status(object, pod, state, &host_ips, now);
+            writes.extend(status_write(object, status));
+        }
+        for object in snapshot.list(&kind::POD).filter(|object| object.is_terminating()) {
+            let bound = object.str_at(&["spec", "nodeName"]).is_some_and(|node| !node.is_empty());
+            let key = format!("{}/{}", object.namespace(), object.name());
+            let has_it = self.actual.pods.get(&key).is_some_and(|pod| pod.uid == object.uid());
+            let stopped = self.pods.get(&key).is_some_and(|state| state.stopped && state.uid == object.uid());
+            if bound && (!has_it || stopped) {
+                writes.push(Write::Delete(Delete {
+                    key: Key::new(&kind::POD, object.namespace(), object.name()),
+                    uid: Some(object.uid().to_string()),
+                    grace_seconds: Some(0),
+                    propagation: Propagation::Background,
+                }));
+            }
+        }
+        for object in snapshot.list(&kind::NODE) {
+            let up = self.actual.runtimes.contains_key(object.name());
+            let status = status::node_status(object, up, &self.facts, now);
+            writes.extend(status_write(object, status));
+        }
+        self.commit(writes);
+    }
+
+    fn say(&self, said: Vec<Said>) {
+        if said.is_empty() {
+            return;
+        }
+        let snapshot = self.store.snapshot();
+        let occurrence = |said: Said| {
+            let (namespace, name) = said.key.split_once('/')?;
+            let about = snapshot.find(&kind::POD, namespace, name)?;
+            let event_type = if said.warning { EventType::Warning } else { EventType::Normal };
+            let occurrence = Occurrence::new("kubelet", about, event_type, said.reason, said.message);
+            Some(occurrence.on(about.str_at(&["spec", "nodeName"]).unwrap_or_default()))
+        };
+        let occurrences = said.into_iter().filter_map(occurrence).collect();
+        let mut context = control::Context::new(Timestamp::now());
+        self.commit(events::record(&snapshot, &mut context, occurrences));
+    }
+
+    fn commit(&self, writes: Vec<Write>) {
+        if writes.is_empty() {
+            return;
+        }
+        for result in self.store.commit(writes) {
+            match result {
+                Ok(_) | Err(crate::store::WriteError::NotFound { .. } | crate::store::WriteError::Conflict { .. }) => {}
+                Err(error) => eprintln!("write status: {error}"),
+            }
+        }
+    }
+
+    fn timings(&self) -> Timings {
+        plan::lab_of(&self.store.snapshot()).map(|(lab, _)| lab.timings).unwrap_or_default()
+    }
+
+    fn set_failed(&self, failed: Vec<(String, String)>) {
+        self.lock_progress().failed = failed;
+    }
+
+    fn lock_progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Something to be said of a pod in an Event.
+struct Said {
+    key: String,
+    warning: bool,
+    reason: &'static str,
+    message: String,
+}
+
+impl Said {
+    fn of(key: &str, order: Order) -> Option<Said> {
+        match order {
+            Order::Say { warning, reason, message } => Some(Said { key: key.to_string(), warning, reason, message }),
+            Order::Start { .. } => None,
+        }
+    }
+}
+
+fn node_addresses(snapshot: &Snapshot, node: &str) -> Vec<String> {
+    let node = snapshot.find(&kind::NODE, "", node);
+    let addresses = node.and_then(|node| node.at(&["status", "addresses"])).and_then(Value::as_array);
+    let internal = addresses.into_iter().flatten().filter(|a| a["type"] == "InternalIP");
+    internal.filter_map(|a| a["address"].as_str().map(str::to_string)).collect()
+}
+
+/// The write that gives `object` this status; none when it has it already.
+fn status_write(object: &Arc<Object>, status: Value) -> Option<Write> {
+    if object.at(&["status"]) == Some(&status) {
+        return None;
+    }
+    let mut changed = (**object).clone();
+    changed.json_mut().insert("status".into(), status);
+    // Another writer's change of the rest must not stop this one.
+    changed.metadata_mut().remove("resourceVersion");
+    Some(Write::Update(changed, Part::Status))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,297 @@
-//! stub
-use super::{body::Body, serve::Call, status::ApiError};
-use hyper::Response;
-pub struct Applied;
-pub struct Change;
-pub async fn post(_call: Call) -> Result<Response<Body>, ApiError> {
-    Err(ApiError::method_not_allowed())
+//! `POST /apis/nslab.dev/v1alpha1/apply`: many manifests at once, as `kubectl apply` would apply each; all of them or
+//! none.
+//!
+//! The body is a JSON list of manifests. Query: `namespace` for those that name none (`default`), `dryRun=All`,
+//! `fieldValidation`. The answer is `{"items": [`[`Applied`]`, ...]}` in the order of the manifests, or a `Status` whose
+//! causes carry the `index` of the manifest they are about.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hyper::{Response, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::admission::{self, Used};
+use super::body::Body;
+use super::query::Query;
+use super::route::Target;
+use super::serve::Call;
+use super::status::ApiError;
+use super::subresource::has_status;
+use super::write::{body_of, check, in_place};
+use super::{Api, respond};
+use crate::object::merge::{LAST_APPLIED, three_way};
+use crate::object::write::Part;
+use crate::object::{Key, Object, Snapshot, Write, kind, map_at_mut};
+use crate::store::{Store, WriteError};
+
+/// What became of one manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Applied {
+    pub api_version: String,
+    pub kind: String,
+    /// Empty for cluster-scoped kinds.
+    pub namespace: String,
+    pub name: String,
+    pub outcome: Change,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    Created,
+    Configured,
+    Unchanged,
+}
+
+/// How often all is computed anew because something changed one of the objects meanwhile.
+const ATTEMPTS: usize = 8;
+
+pub async fn post(call: Call) -> Result<Response<Body>, ApiError> {
+    let (api, query) = (call.api.clone(), call.query.clone());
+    let bytes = body_of(call).await?;
+    let body: Value = serde_json::from_slice(&bytes)
+        .map_err(|error| ApiError::bad_request(format!("the list of manifests is no JSON: {error}")))?;
+    let manifests = match body {
+        Value::Array(list) => list,
+        _ => return Err(ApiError::bad_request("the body must be a JSON list of manifests")),
+    };
+    let applied = api.apply(manifests, &query)?;
+    Ok(respond::json(&json!({"kind": "ApplyResult", "apiVersion": "nslab.dev/v1alpha1", "items": applied})))
+}
+
+/// Applies manifests to a store that nobody else writes to.
+pub fn apply_all(store: &Store, manifests: &[Value]) -> Result<(), ApiError> {
+    let query = Query::default();
+    let mut batch = Batch::over(&store.snapshot(), &query);
+    batch.add_all(manifests)?;
+    for (key, result) in batch.order.iter().zip(store.commit(batch.writes())) {
+        result.map_err(|error| ApiError::from_write(key.kind, &key.name, error))?;
+    }
+    Ok(())
+}
+
+impl Api {
+    fn apply(&self, manifests: Vec<Value>, query: &Query) -> Result<Vec<Applied>, ApiError> {
+        let dry_run = query.dry_run()?;
+        let _admitting = self.admitting();
+        // What earlier attempts have done, when something else changed an object at the same moment.
+        let mut done: BTreeMap<Key, Change> = BTreeMap::new();
+        for _ in 0..ATTEMPTS {
+            let mut batch = Batch::over(&self.store.snapshot(), query);
+            let mut applied = batch.add_all(&manifests)?;
+            for (key, one) in applied.iter_mut() {
+                if let Some(earlier) = done.get(key) {
+                    one.outcome = *earlier;
+                }
+            }
+            let results = if dry_run { Vec::new() } else { self.store.commit(batch.writes()) };
+            let mut again = false;
+            for (key, result) in batch.order.iter().zip(results) {
+                let creates = batch.planned.get(key).is_some_and(|planned| planned.creates);
+                match result {
+                    Ok(_) if creates => drop(done.insert(key.clone(), Change::Created)),
+                    Ok(_) => drop(done.entry(key.clone()).or_insert(Change::Configured)),
+                    Err(error @ WriteError::Storage(_)) => {
+                        return Err(ApiError::from_write(key.kind, &key.name, error));
+                    }
+                    Err(_) => again = true,
+                }
+            }
+            if !again {
+                return Ok(applied.into_iter().map(|(_, one)| one).collect());
+            }
+        }
+        Err(ApiError::internal("the objects change too fast"))
+    }
+}
+
+struct Planned {
+    object: Object,
+    creates: bool,
+}
+
+/// Manifests that are applied one after the other to objects that nobody else sees yet.
+struct Batch<'a> {
+    query: &'a Query,
+    objects: Arc<BTreeMap<Key, Arc<Object>>>,
+    version: u64,
+    used: Option<Used>,
+    planned: BTreeMap<Key, Planned>,
+    /// The planned keys in the order in which they are to be written.
+    order: Vec<Key>,
+}
+
+impl<'a> Batch<'a> {
+    fn over(snapshot: &Snapshot, query: &'a Query) -> Self {
+        let objects = snapshot.iter().map(|(key, object)| (key.clone(), object.clone())).collect();
+        Batch {
+            query,
+            objects: Arc::new(objects),
+            version: snapshot.resource_version(),
+            used: None,
+            planned: BTreeMap::new(),
+            order: Vec::new(),
+        }
+    }
+
+    /// Namespaces go first, so that what is in them may stand before them.
+    fn add_all(&mut self, manifests: &[Value]) -> Result<Vec<(Key, Applied)>, ApiError> {
+        let is_namespace = |m: &Value| m.get("kind").and_then(Value::as_str) == Some(kind::NAMESPACE.kind);
+        let is_lab = |m: &Value| m.get("kind").and_then(Value::as_str) == Some(kind::LAB.kind);
+        let mut indexes: Vec<usize> = (0..manifests.len()).collect();
+        indexes.sort_by_key(|i| {
+            manifests.get(*i).map_or(2, |m| if is_lab(m) { 0 } else { 2 - u8::from(is_namespace(m)) })
+        });
+        let mut applied: Vec<(usize, (Key, Applied))> = Vec::with_capacity(manifests.len());
+        let mut errors: Vec<(usize, ApiError)> = Vec::new();
+        for index in indexes {
+            match self.add(manifests.get(index).unwrap_or(&Value::Null)) {
+                Ok(one) => applied.push((index, one)),
+                Err(error) => errors.push((index, error)),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(all_errors(errors));
+        }
+        applied.sort_by_key(|(index, _)| *index);
+        Ok(applied.into_iter().map(|(_, one)| one).collect())
+    }
+
+    fn add(&mut self, manifest: &Value) -> Result<(Key, Applied), ApiError> {
+        let map = manifest.as_object().ok_or_else(|| ApiError::bad_request("the manifest is no JSON object"))?;
+        let (object, mut warnings) = admission::plug::to_current(Object::from_map(map.clone()));
+        let kind = object.kind().ok_or_else(|| {
+            let (kind, version) = (object.kind_name(), object.api_version());
+            let message = format!("no matches for kind \"{kind}\" in version \"{version}\"");
+            ApiError::new(StatusCode::NOT_FOUND, "NotFound", message)
+        })?;
+        if object.name().is_empty() && object.metadata().is_some_and(|m| m.contains_key("generateName")) {
+            return Err(ApiError::bad_request("cannot use generate name with apply"));
+        }
+        let object = check(kind, self.query, object.into_map(), &mut warnings)?;
+        let namespace = match object.namespace() {
+            "" => self.query.get("namespace").unwrap_or("default"),
+            namespace => namespace,
+        };
+        let namespace = kind.namespaced.then(|| namespace.to_string());
+        let object = in_place(object, &Target { kind, namespace, name: None, subresource: None })?;
+        let manifest = with_last_applied(object);
+        let key = Key::new(kind, manifest.namespace(), manifest.name());
+        let outcome = match self.objects.get(&key).cloned() {
+            None => {
+                let snapshot = Snapshot::new(self.objects.clone(), self.version);
+                let rng = &mut rand::rng();
+                let object = admission::admit_create_with(&snapshot, manifest, rng, &mut self.used)?;
+                drop(snapshot);
+                self.plan(key.clone(), object, true);
+                Change::Created
+            }
+            Some(current) => self.add_change(&key, manifest, &current, &mut warnings)?,
+        };
+        let applied = Applied {
+            api_version: kind.api_version(),
+            kind: kind.kind.to_string(),
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+            outcome,
+            warnings,
+        };
+        Ok((key, applied))
+    }
+
+    fn add_change(
+        &mut self,
+        key: &Key,
+        manifest: Object,
+        current: &Arc<Object>,
+        warnings: &mut Vec<String>,
+    ) -> Result<Change, ApiError> {
+        let resource = key.kind.resource();
+        let original = current.annotation(LAST_APPLIED).and_then(|text| serde_json::from_str::<Map<_, _>>(text).ok());
+        if original.is_none() {
+            warnings.push(format!(
+                "resource {resource}/{} is missing the {LAST_APPLIED} annotation which is required by apply. It should \
+                 only be used on resources created declaratively. The missing annotation will be patched automatically.",
+                key.name
+            ));
+        }
+        let merged = three_way(key.kind, &original.unwrap_or_default(), manifest.json(), current.json());
+        let mut merged = Object::from_map(merged);
+        // Neither is a manifest's to say.
+        let version = current.metadata().and_then(|m| m.get("resourceVersion")).cloned();
+        if let Some(version) = version {
+            merged.metadata_mut().insert("resourceVersion".into(), version);
+        }
+        if has_status(key.kind) {
+            match current.json().get("status") {
+                Some(status) => merged.json_mut().insert("status".into(), status.clone()),
+                None => merged.json_mut().remove("status"),
+            };
+        }
+        let snapshot = Snapshot::new(self.objects.clone(), self.version);
+        let rng = &mut rand::rng();
+        let merged = admission::admit_update_with(&snapshot, current, merged, rng, &mut self.used)?;
+        drop(snapshot);
+        if merged == **current {
+            return Ok(Change::Unchanged);
+        }
+        if current.is_terminating() {
+            warnings.push(format!("Detected changes to resource {} which is currently being deleted.", key.name));
+        }
+        let creates = self.planned.get(key).is_some_and(|planned| planned.creates);
+        self.plan(key.clone(), merged, creates);
+        Ok(Change::Configured)
+    }
+
+    fn plan(&mut self, key: Key, object: Object, creates: bool) {
+        Arc::make_mut(&mut self.objects).insert(key.clone(), Arc::new(object.clone()));
+        if self.planned.insert(key.clone(), Planned { object, creates }).is_none() {
+            self.order.push(key);
+        }
+    }
+
+    fn writes(&self) -> Vec<Write> {
+        let write = |planned: &Planned| match planned.creates {
+            true => Write::Create(planned.object.clone()),
+            false => Write::Update(planned.object.clone(), Part::Spec),
+        };
+        self.order.iter().filter_map(|key| self.planned.get(key)).map(write).collect()
+    }
+}
+
+/// The manifest with itself as the annotation that the next apply compares with.
+fn with_last_applied(mut manifest: Object) -> Object {
+    if let Some(Value::Object(annotations)) = manifest.metadata_mut().get_mut("annotations") {
+        annotations.remove(LAST_APPLIED);
+    }
+    map_at_mut(manifest.metadata_mut(), "annotations");
+    let text = format!("{}\n", manifest.to_value());
+    manifest.set_annotation(LAST_APPLIED, &text);
+    manifest
+}
+
+/// One `Status` for the errors of many manifests.
+fn all_errors(mut errors: Vec<(usize, ApiError)>) -> ApiError {
+    errors.sort_by_key(|(index, _)| *index);
+    let causes: Vec<Value> = errors
+        .iter()
+        .map(|(index, error)| {
+            let mut cause = json!({"index": index, "reason": error.reason, "message": error.message,
+                "field": format!("[{index}]"), "code": error.code.as_u16()});
+            if let Some(details) = &error.details {
+                cause["details"] = Value::Object(details.clone());
+            }
+            cause
+        })
+        .collect();
+    let messages: Vec<&str> = errors.iter().map(|(_, error)| error.message.as_str()).collect();
+    let (code, reason) = match errors.as_slice() {
+        [(_, only)] => (only.code, only.reason),
+        _ => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
+    };
+    ApiError::new(code, reason, messages.join("\n")).with_causes(causes)
 }

@@ -24,10 +24,11 @@ mod typed;
 mod watch;
 mod write;
 
-pub use apply::{Applied, Change};
+pub use apply::{Applied, Change, apply_all};
 pub use serve::{Accept, serve, serve_connection};
 pub use status::{ApiError, Cause};
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
@@ -43,11 +44,14 @@ pub const KUBERNETES_VERSION: &str = "v1.34.0";
 /// How many watches and followed logs may be open at once.
 const MAX_STREAMS: usize = 2_000;
 
+type PodLogs = Box<dyn Fn(&str, &str, &str) -> PathBuf + Send + Sync>;
+
 /// What the API serves, and from what.
 pub struct Api {
     store: Arc<Store>,
     sessions: Arc<dyn Sessions>,
-    layout: Layout,
+    /// Where the logs of a pod (namespace, name, uid) are: `CONTAINER/ATTEMPT.log`.
+    pod_logs: PodLogs,
     /// The body of `/apis/nslab.dev/v1alpha1/status`.
     lab_status: Box<dyn Fn() -> Value + Send + Sync>,
     /// Held from the admission of a write to its commit, so that two writes never get the same address or port.
@@ -61,12 +65,18 @@ impl Api {
         Api {
             store,
             sessions,
-            layout,
+            pod_logs: Box::new(move |namespace, pod, uid| layout.pod_logs(namespace, pod, uid)),
             lab_status: Box::new(|| json!({})),
             admission: Mutex::new(()),
             pages: Mutex::default(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         }
+    }
+
+    /// Reads pods' logs from elsewhere than the lab's layout says: a function of namespace, name and uid.
+    pub fn with_pod_logs(mut self, path: impl Fn(&str, &str, &str) -> PathBuf + Send + Sync + 'static) -> Self {
+        self.pod_logs = Box::new(path);
+        self
     }
 
     /// Sets what `/apis/nslab.dev/v1alpha1/status` answers; called for every request.

@@ -4,10 +4,12 @@
 mod about;
 mod api_status;
 mod apply;
-mod client;
+pub mod client;
 mod create;
 mod delete;
 mod describe;
+pub mod doctor;
+pub mod down;
 mod duration;
 mod exec;
 mod expose;
@@ -24,17 +26,20 @@ mod logs;
 mod meta;
 mod node;
 mod output;
-mod path;
+pub mod path;
+pub mod plan;
 mod pods;
 mod resource;
 mod rollout;
 mod run;
 mod scale;
 mod service;
+pub mod status;
 mod stream;
 mod table;
 mod tabs;
 mod tty;
+pub mod up;
 mod wait;
 mod yaml_out;
 
@@ -81,6 +86,8 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum LabCommand {
     #[command(flatten)]
+    Machine(MachineCommand),
+    #[command(flatten)]
     Verb(Box<Verb>),
     Service(service::ServiceArgs),
     Node(node::NodeArgs),
@@ -88,6 +95,16 @@ pub enum LabCommand {
     Completion(meta::CompletionArgs),
     Man(meta::ManArgs),
     Schema(meta::SchemaArgs),
+}
+
+/// What starts, stops and examines labs. These need more than the API: `main` has them carried out.
+#[derive(Debug, Subcommand)]
+pub enum MachineCommand {
+    Up(up::UpArgs),
+    Down(down::DownArgs),
+    Plan(plan::PlanArgs),
+    Status(status::StatusArgs),
+    Doctor(doctor::DoctorArgs),
 }
 
 /// What kubectl can do too.
@@ -172,8 +189,9 @@ pub fn context(global: &Global, lab: Option<&str>) -> Context {
     }
 }
 
-/// Does what the command line says and tells the user what came of it; the exit code.
-pub fn run(parsed: Parsed) -> u8 {
+/// Does what the command line says and tells the user what came of it; the exit code. `machine` carries out what is no
+/// client of the API, for the lab of that name.
+pub fn run(parsed: Parsed, machine: impl FnOnce(MachineCommand, Option<&str>) -> u8) -> u8 {
     match parsed {
         Parsed::Kubectl(kubectl) => {
             let cx = context(&kubectl.global, None);
@@ -182,6 +200,10 @@ pub fn run(parsed: Parsed) -> u8 {
         Parsed::Lab(lab, name) => {
             let cx = context(&lab.global, name.as_deref());
             finish(match lab.command {
+                LabCommand::Machine(command) => {
+                    let named = name.or_else(|| std::env::var("LAB_NAME").ok());
+                    return machine(command, named.as_deref());
+                }
                 LabCommand::Verb(verb) => block_on(dispatch(*verb, &cx)),
                 LabCommand::Service(args) => block_on(service::run(args, &cx)),
                 LabCommand::Node(args) => block_on(node::node(args, &cx)),

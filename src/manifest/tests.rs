@@ -11,6 +11,9 @@ fn same(ours: &Value, kubectls: &Value) -> bool {
             a.as_f64() == b.as_f64()
         }
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| same(a, b)))
+        }
         _ => ours == kubectls,
     }
 }
@@ -33,6 +36,26 @@ fn scalars_mean_what_they_mean_to_kubectl() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Block and flow collections, block scalars, anchors, separators: each with what kubectl 1.32 makes of it, or null
+/// where it makes nothing of it.
+#[test]
+fn documents_mean_what_they_mean_to_kubectl() {
+    let mut wrong = Vec::new();
+    for line in include_str!("../../tests/fixtures/documents.jsonl").lines() {
+        let case: Value = serde_json::from_str(line).unwrap();
+        let text = case["yaml"].as_str().unwrap();
+        let ours = yaml::read(text, 1).map(|nodes| Value::Array(nodes.into_iter().map(|node| node.value).collect()));
+        let right = match &ours {
+            Ok(ours) => same(ours, &case["documents"]),
+            Err(_) => case["documents"].is_null(),
+        };
+        if !right {
+            wrong.push(format!("{text}\n{ours:?}\nkubectl: {}", case["documents"]));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
 // ---- reading ---------------------------------------------------------------------------------------------------
@@ -299,6 +322,21 @@ fn merges_and_anchors() {
     let expected = serde_json::json!({"base": {"k": 1}, "again": {"k": 1}, "m": {"k": 1, "z": 2}, "p": {"k": 9, "q": 6},
         "o": {"k": 1}, "<<": "quoted", "420": "octal", "true": true});
     assert_eq!(spec, expected);
+}
+
+#[test]
+fn brackets_may_close_anywhere() {
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {\nname: c, labels: {a: b,\n  a: c\n}\n}\nspec:\n    list: [\n  one,\n\
+                two\n  ]\n    after: 1\n";
+    assert_eq!(problems(text), ["web.yaml:5:3: key \"a\" already set in map, at line 4"]);
+    let documents = read_text(&text.replace("a: b,", "z: b,")).unwrap();
+    let spec = &documents[0].object.json()["spec"];
+    assert_eq!(spec, &serde_json::json!({"list": ["one", "two"], "after": 1}));
+    let places: Vec<String> = ["metadata.name", "spec.list[0]", "spec.list[1]", "spec.after"]
+        .map(|path| documents[0].place(path).to_string())
+        .to_vec();
+    assert_eq!(places, ["web.yaml:4:7", "web.yaml:10:3", "web.yaml:11:1", "web.yaml:13:12"]);
+    assert!(problems("a: [\nb\nc: d\n")[0].starts_with("web.yaml:"), "what is never closed is refused");
 }
 
 #[test]

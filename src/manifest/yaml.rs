@@ -3,7 +3,7 @@
 //! The events leave to us what scalars mean ([`super::scalar`]) and what a document may cost: nesting, and how much
 //! aliases may multiply it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, StrInput};
 use serde_json::Value;
@@ -32,11 +32,48 @@ pub struct YamlError {
 type Result<T> = std::result::Result<T, YamlError>;
 type Events<'t> = Parser<'t, StrInput<'t>>;
 
+/// How far a line of a flow collection is moved in, which is more than any line around it.
+const SHIFT: u32 = 400;
+
+/// How many lines are moved before the parser's word is final.
+const MAX_SHIFTED: usize = 40;
+
 /// All documents in `text`, empty ones left out. `first_line` is the number of its first line in the file.
 pub fn read(text: &str, first_line: u32) -> Result<Vec<Node>> {
+    let mut shifted = BTreeSet::new();
+    let mut error = match read_as_it_stands(text, first_line, &shifted) {
+        Err(error) => error,
+        documents => return documents,
+    };
+    // YAML 1.2, and with it the parser, wants the lines of a list in brackets further in than what is around them.
+    // kubectl reads YAML 1.1, which lets the "]" stand anywhere. Blanks before such a line change nothing else.
+    let first = error.clone();
+    while is_flow_indentation(&error) && shifted.len() < MAX_SHIFTED && shifted.insert(error.position.line) {
+        let indent = " ".repeat(SHIFT as usize);
+        let moved: String = text
+            .split_inclusive('\n')
+            .zip(first_line..)
+            .flat_map(|(line, number)| [if shifted.contains(&number) { indent.as_str() } else { "" }, line])
+            .collect();
+        match read_as_it_stands(&moved, first_line, &shifted) {
+            Err(next) => error = next,
+            documents => return documents,
+        }
+    }
+    Err(if is_flow_indentation(&error) { first } else { error })
+}
+
+/// The parser's words for a line of a flow collection that is not indented enough.
+fn is_flow_indentation(error: &YamlError) -> bool {
+    matches!(error.message.as_str(), "invalid indentation" | "invalid indentation in flow construct")
+}
+
+/// `shifted` are the lines that were moved in.
+fn read_as_it_stands(text: &str, first_line: u32, shifted: &BTreeSet<u32>) -> Result<Vec<Node>> {
     let mut composer = Composer {
         events: Parser::new_from_str(text),
         lines_before: first_line.saturating_sub(1),
+        shifted,
         anchors: HashMap::new(),
         copied: 0,
     };
@@ -58,6 +95,7 @@ pub fn read(text: &str, first_line: u32) -> Result<Vec<Node>> {
 struct Composer<'t> {
     events: Events<'t>,
     lines_before: u32,
+    shifted: &'t BTreeSet<u32>,
     /// By the parser's id; `None` while the anchored value is still being read.
     anchors: HashMap<usize, Option<Node>>,
     copied: usize,
@@ -66,7 +104,9 @@ struct Composer<'t> {
 impl<'t> Composer<'t> {
     fn position(&self, marker: &Marker) -> Position {
         let line = u32::try_from(marker.line()).unwrap_or(u32::MAX).saturating_add(self.lines_before);
-        Position { line, column: u32::try_from(marker.col()).unwrap_or(u32::MAX).saturating_add(1) }
+        let column = u32::try_from(marker.col()).unwrap_or(u32::MAX).saturating_add(1);
+        let shift = if self.shifted.contains(&line) { SHIFT } else { 0 };
+        Position { line, column: column.saturating_sub(shift).max(1) }
     }
 
     fn next(&mut self) -> Result<Option<(Event<'t>, Position)>> {

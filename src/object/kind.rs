@@ -93,6 +93,8 @@ impl Kind {
 
 /// The lab's own group, for `kind: Lab`.
 pub const LAB_GROUP: &str = "nslab.dev";
+/// The annotation of a Lab object that says that the machine itself is not plugged into the LAN (`lab up --no-host`).
+pub const NO_HOST: &str = "nslab.dev/no-host";
 
 macro_rules! kinds {
     ($($name:ident = $entry:expr;)*) => {
@@ -119,7 +121,8 @@ kinds! {
     SERVICE_ACCOUNT = kind("", "v1", "ServiceAccount", "serviceaccounts", &["sa"], true);
     PERSISTENT_VOLUME = kind("", "v1", "PersistentVolume", "persistentvolumes", &["pv"], false);
     PERSISTENT_VOLUME_CLAIM = kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", &["pvc"], true);
-    REPLICATION_CONTROLLER = kind("", "v1", "ReplicationController", "replicationcontrollers", &["rc"], true).in_all();
+    REPLICATION_CONTROLLER =
+        kind("", "v1", "ReplicationController", "replicationcontrollers", &["rc"], true).acted_on().in_all();
     LIMIT_RANGE = kind("", "v1", "LimitRange", "limitranges", &["limits"], true);
     RESOURCE_QUOTA = kind("", "v1", "ResourceQuota", "resourcequotas", &["quota"], true);
     POD_TEMPLATE = kind("", "v1", "PodTemplate", "podtemplates", &[], true);

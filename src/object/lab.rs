@@ -244,6 +244,9 @@ impl Lab {
                 (Role::ControlPlane, 1) => "m-k8s".to_string(),
                 _ => format!("{prefix}{number}-k8s"),
             });
+            if let Some(reason) = node_name_error(&name) {
+                return Err(error(format!("nodes[{index}].name"), reason));
+            }
             if nodes.iter().any(|n| n.name == name) {
                 return Err(error(format!("nodes[{index}].name"), format!("two nodes are called \"{name}\"")));
             }
@@ -298,6 +301,27 @@ impl Lab {
         let network = u32::from(self.networking.service_subnet.network());
         (IpAddr::V4(Ipv4Addr::from(network + 1)), IpAddr::V4(Ipv4Addr::from(network + 10)))
     }
+}
+
+/// Why a lab cannot be called `name`. The name begins the names of its namespaces and of its link on the machine.
+pub fn name_error(name: &str) -> Option<String> {
+    let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !name.is_empty() && name.len() <= 32 && name.chars().all(label) && !name.starts_with('-') && !name.ends_with('-')
+    {
+        return None;
+    }
+    Some(format!("\"{name}\" cannot name a lab: use at most 32 of a-z, 0-9 and '-', with no '-' at either end"))
+}
+
+/// A node's name is also the name of its namespace and of its port on the LAN's bridge.
+fn node_name_error(name: &str) -> Option<String> {
+    let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || name.len() > 63 || !name.chars().all(label) || name.starts_with('-') || name.ends_with('-') {
+        return Some(format!(
+            "\"{name}\" is no lower case RFC 1123 label: use at most 63 of a-z, 0-9 and '-', with no '-' at either end"
+        ));
+    }
+    ["lan", "client", "host"].contains(&name).then(|| format!("\"{name}\" is the lab's own name for a part of its LAN"))
 }
 
 impl LabNode {

@@ -251,3 +251,8 @@ pub fn map_at_mut<'a>(map: &'a mut Map<String, Value>, field: &str) -> &'a mut M
         _ => unreachable!("the slot was made an object just above"),
     }
 }
+
+/// A moment as Kubernetes writes it in objects: RFC 3339 in UTC, whole seconds.
+pub fn time_text(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

@@ -49,6 +49,16 @@ impl Snapshot {
             .map(|(_, object)| object)
     }
 
+    /// Those of a namespace whose names begin with `prefix`, in order; reads no others.
+    pub fn list_with_prefix(&self, kind: KindRef, namespace: &str, prefix: &str) -> impl Iterator<Item = &Arc<Object>> {
+        let from = Bound::Included(Key::new(kind, namespace, prefix));
+        let (namespace, prefix) = (namespace.to_string(), prefix.to_string());
+        self.objects
+            .range((from, Bound::Unbounded))
+            .take_while(move |(key, _)| key.kind == kind && key.namespace == namespace && key.name.starts_with(&prefix))
+            .map(|(_, object)| object)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &Arc<Object>)> {
         self.objects.iter()
     }

@@ -1,1 +1,45 @@
-//! From a snapshot of objects to the one value the lab should be.
+//! From a snapshot of objects to the one value that the lab should be.
+//!
+//! Pure: the same snapshot gives the same [`Desired`] on every machine that has the same programs. Which pod gets which
+//! node and address is decided by controllers and stands in the objects; here it is only read.
+
+pub mod catalogue;
+pub mod names;
+mod pods;
+mod services;
+pub mod topology;
+
+pub use pods::POD_IPS;
+
+use std::sync::Arc;
+
+use crate::desired::{Desired, NetnsRole};
+use crate::object::lab::{Lab, LabError};
+use crate::object::{Object, Snapshot, kind};
+
+/// What the plan needs to know of the machine it is for.
+#[derive(Debug, Clone, Default)]
+pub struct Machine {
+    pub programs: catalogue::HostPrograms,
+}
+
+/// The Lab document of a snapshot, and the object that it was read from.
+pub fn lab_of(snapshot: &Snapshot) -> Result<(Lab, Option<Arc<Object>>), LabError> {
+    let Some(object) = snapshot.list(&kind::LAB).next() else { return Ok((Lab::default(), None)) };
+    let lab = object.view::<Lab>().map_err(|error| LabError { path: "kind: Lab".into(), reason: error.reason })?;
+    Ok(((*lab).clone(), Some(object.clone())))
+}
+
+/// Everything that the lab called `name` should have.
+pub fn plan(name: &str, snapshot: &Snapshot, machine: &Machine) -> Result<Desired, LabError> {
+    let (lab, object) = lab_of(snapshot)?;
+    let nodes = lab.complete_nodes()?;
+    let with_host = object.is_none_or(|object| object.annotation(kind::NO_HOST) != Some("true"));
+    let mut desired = Desired { lab: name.to_string(), ..Desired::default() };
+    topology::add(&mut desired, &lab, &nodes, with_host);
+    let nat = Arc::new(services::nat(snapshot, &lab));
+    let of_nodes = desired.netns.iter().filter(|(_, netns)| netns.role == NetnsRole::Node);
+    desired.nat = of_nodes.map(|(netns, _)| (netns.clone(), nat.clone())).collect();
+    pods::add(&mut desired, snapshot, &lab, &nodes, machine);
+    Ok(desired)
+}

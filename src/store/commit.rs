@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::watch::{Event, EventType};
-use super::{Outcome, State, WriteError, Written};
+use super::batch::Batch;
+use super::watch::EventType;
+use super::{Outcome, WriteError, Written};
 use crate::object::kind::{self, KindRef};
 use crate::object::write::{Delete, Part, Propagation};
-use crate::object::{Key, Object, Write};
+use crate::object::{Key, Object, Write, map_at_mut, time_text};
 
-pub(super) fn make(state: &mut State, write: Write) -> Result<Written, WriteError> {
+pub(super) fn make(batch: &mut Batch<'_>, write: Write) -> Result<Written, WriteError> {
     match write {
-        Write::Create(object) => create(state, object),
-        Write::Update(object, part) => update(state, object, part),
-        Write::Delete(delete) => self::delete(state, delete),
+        Write::Create(object) => create(batch, object),
+        Write::Update(object, part) => update(batch, object, part),
+        Write::Delete(delete) => self::delete(batch, delete),
     }
 }
 
@@ -36,9 +37,9 @@ fn not_found(key: &Key) -> WriteError {
     WriteError::NotFound { resource: key.kind.resource(), name: key.name.clone() }
 }
 
-fn create(state: &mut State, mut object: Object) -> Result<Written, WriteError> {
+fn create(batch: &mut Batch<'_>, mut object: Object) -> Result<Written, WriteError> {
     let key = key_of(&object)?;
-    if state.objects.contains_key(&key) {
+    if batch.objects().contains_key(&key) {
         return Err(WriteError::AlreadyExists { resource: key.kind.resource(), name: key.name });
     }
     let has_generation = counts_generations(key.kind) && object.json().contains_key("spec");
@@ -51,13 +52,18 @@ fn create(state: &mut State, mut object: Object) -> Result<Written, WriteError> 
     if has_generation {
         metadata.insert("generation".into(), 1.into());
     }
-    let object = put(state, key, object, EventType::Added, None);
+    if *key.kind == kind::NAMESPACE {
+        let spec = map_at_mut(object.json_mut(), "spec");
+        spec.entry("finalizers").or_insert_with(|| json!(["kubernetes"]));
+        map_at_mut(object.json_mut(), "status").insert("phase".into(), "Active".into());
+    }
+    let object = batch.put(key, object, EventType::Added, None);
     Ok(Written { object, outcome: Outcome::Created })
 }
 
-fn update(state: &mut State, mut object: Object, part: Part) -> Result<Written, WriteError> {
+fn update(batch: &mut Batch<'_>, mut object: Object, part: Part) -> Result<Written, WriteError> {
     let key = key_of(&object)?;
-    let stored = state.objects.get(&key).ok_or_else(|| not_found(&key))?.clone();
+    let stored = batch.objects().get(&key).ok_or_else(|| not_found(&key))?.clone();
     let expected = object.resource_version();
     if expected != 0 && expected != stored.resource_version() {
         return Err(WriteError::Conflict { resource: key.kind.resource(), name: key.name });
@@ -86,16 +92,16 @@ fn update(state: &mut State, mut object: Object, part: Part) -> Result<Written, 
     if counts_generations(key.kind) && object.json().get("spec") != stored.json().get("spec") {
         set(&mut object, "generation", Some((stored.generation() + 1).into()));
     }
-    if stored.is_terminating() && object.finalizers().next().is_none() && !waits_for_its_containers(&object) {
-        return Ok(remove(state, key, object, &stored));
+    if stored.is_terminating() && !is_held(&object) && !waits_for_its_containers(&object) {
+        return Ok(removed(batch.remove(key, object, &stored)));
     }
-    let object = put(state, key, object, EventType::Modified, Some(stored));
+    let object = batch.put(key, object, EventType::Modified, Some(stored));
     Ok(Written { object, outcome: Outcome::Changed })
 }
 
-fn delete(state: &mut State, delete: Delete) -> Result<Written, WriteError> {
+fn delete(batch: &mut Batch<'_>, delete: Delete) -> Result<Written, WriteError> {
     let key = delete.key;
-    let stored = state.objects.get(&key).ok_or_else(|| not_found(&key))?.clone();
+    let stored = batch.objects().get(&key).ok_or_else(|| not_found(&key))?.clone();
     if let Some(uid) = &delete.uid
         && uid != stored.uid()
     {
@@ -127,22 +133,39 @@ fn delete(state: &mut State, delete: Delete) -> Result<Written, WriteError> {
         }
         _ => 0,
     };
-    if grace == 0 && object.finalizers().next().is_none() {
-        return Ok(remove(state, key, object, &stored));
+    if grace == 0 && !is_held(&object) {
+        return Ok(removed(batch.remove(key, object, &stored)));
     }
     if !stored.is_terminating() {
         let when = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(grace);
-        set(&mut object, "deletionTimestamp", Some(rfc3339(when).into()));
+        set(&mut object, "deletionTimestamp", Some(time_text(when).into()));
     }
     set(&mut object, "deletionGracePeriodSeconds", Some(grace.into()));
+    if *key.kind == kind::NAMESPACE {
+        map_at_mut(object.json_mut(), "status").insert("phase".into(), "Terminating".into());
+    }
     if object == *stored {
         return Ok(Written { object: stored, outcome: Outcome::Terminating });
     }
     if counts_generations(key.kind) && !stored.is_terminating() {
         set(&mut object, "generation", Some((stored.generation() + 1).into()));
     }
-    let object = put(state, key, object, EventType::Modified, Some(stored));
+    let object = batch.put(key, object, EventType::Modified, Some(stored));
     Ok(Written { object, outcome: Outcome::Terminating })
+}
+
+/// Something has to be done before the object may vanish: it has finalizers, or is a namespace that may have content.
+fn is_held(object: &Object) -> bool {
+    let of_namespace = || {
+        let is_namespace = object.kind().is_some_and(|k| *k == kind::NAMESPACE);
+        let list = object.at(&["spec", "finalizers"]).and_then(Value::as_array);
+        is_namespace && list.is_some_and(|list| !list.is_empty())
+    };
+    object.finalizers().next().is_some() || of_namespace()
+}
+
+fn removed(object: Arc<Object>) -> Written {
+    Written { object, outcome: Outcome::Deleted }
 }
 
 /// A pod that is bound to a node and marked for deletion stays until the node's agent deletes it with no grace.
@@ -168,35 +191,6 @@ fn precondition(key: &Key, wanted: &str, stored: &Object) -> WriteError {
     }
 }
 
-fn put(
-    state: &mut State,
-    key: Key,
-    mut object: Object,
-    event_type: EventType,
-    before: Option<Arc<Object>>,
-) -> Arc<Object> {
-    let resource_version = next_version(state, &mut object);
-    let object = Arc::new(object);
-    Arc::make_mut(&mut state.objects).insert(key.clone(), object.clone());
-    state.history.push(Event { resource_version, event_type, key, object: object.clone(), before });
-    object
-}
-
-fn remove(state: &mut State, key: Key, mut object: Object, stored: &Arc<Object>) -> Written {
-    let resource_version = next_version(state, &mut object);
-    let object = Arc::new(object);
-    Arc::make_mut(&mut state.objects).remove(&key);
-    let (event_type, before) = (EventType::Deleted, Some(stored.clone()));
-    state.history.push(Event { resource_version, event_type, key, object: object.clone(), before });
-    Written { object, outcome: Outcome::Deleted }
-}
-
-fn next_version(state: &mut State, object: &mut Object) -> u64 {
-    state.resource_version += 1;
-    set(object, "resourceVersion", Some(state.resource_version.to_string().into()));
-    state.resource_version
-}
-
 /// Gives `object` the `field` of `from`, or takes it away where that has none.
 fn carry(object: &mut Object, from: &Object, field: &str) {
     match from.json().get(field) {
@@ -205,7 +199,7 @@ fn carry(object: &mut Object, from: &Object, field: &str) {
     };
 }
 
-fn set(object: &mut Object, field: &str, value: Option<Value>) {
+pub(super) fn set(object: &mut Object, field: &str, value: Option<Value>) {
     let metadata = object.metadata_mut();
     match value {
         Some(value) => metadata.insert(field.into(), value),
@@ -219,12 +213,7 @@ fn counts_generations(kind: KindRef) -> bool {
 }
 
 fn now() -> String {
-    rfc3339(jiff::Timestamp::now())
-}
-
-/// Kubernetes' own precision: whole seconds.
-fn rfc3339(time: jiff::Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    time_text(jiff::Timestamp::now())
 }
 
 /// A random (version 4) UUID.

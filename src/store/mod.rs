@@ -4,12 +4,22 @@
 //! `uid`, `creationTimestamp`, `generation` and `resourceVersion`, and turns a delete into a mark where finalizers or a
 //! pod's grace period ask for that. Admission (defaults, validation, address allocation) happens before it, in `api`.
 
+mod batch;
 mod commit;
+mod frame;
+mod keeper;
+mod log;
+mod recover;
+#[cfg(test)]
+mod tests;
 mod watch;
 
+pub use keeper::FLUSH_AFTER;
+pub use log::OpenError;
 pub use watch::{Event, EventType, Gone};
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,9 +27,17 @@ use crate::object::{Key, Object, Snapshot, Write};
 
 /// Shared by the API, the controllers and the agent; all methods take `&self`.
 pub struct Store {
+    shared: Arc<Shared>,
+    /// `None` for a store in memory.
+    _keeper: Option<keeper::Keeper>,
+}
+
+struct Shared {
     state: Mutex<State>,
     /// Wakes threads in [`Store::wait_past`].
     changed: Condvar,
+    /// Wakes the keeper.
+    unflushed: Condvar,
     /// Wakes tasks: the last resourceVersion.
     version: tokio::sync::watch::Sender<u64>,
 }
@@ -28,6 +46,10 @@ struct State {
     objects: Arc<BTreeMap<Key, Arc<Object>>>,
     resource_version: u64,
     history: watch::History,
+    /// `None` for a store in memory.
+    log: Option<log::Log>,
+    /// The store is being dropped.
+    closing: bool,
 }
 
 /// Why a write was not made. The texts are the API server's own.
@@ -77,37 +99,62 @@ pub enum Outcome {
 impl Store {
     /// A store that forgets everything when it is dropped: for `lab plan` and tests.
     pub fn in_memory() -> Self {
-        Store {
-            state: Mutex::new(State {
-                objects: Arc::default(),
-                resource_version: 0,
-                history: watch::History::default(),
-            }),
-            changed: Condvar::new(),
-            version: tokio::sync::watch::channel(0).0,
-        }
+        Store { shared: Arc::new(Shared::new(BTreeMap::new(), 0, None)), _keeper: None }
+    }
+
+    /// As [`Store::in_memory`], with objects that another store has, as they are there.
+    pub fn with_objects(objects: impl IntoIterator<Item = Arc<Object>>) -> Self {
+        let objects: BTreeMap<Key, Arc<Object>> = objects.into_iter().filter_map(|o| Some((o.key()?, o))).collect();
+        let version = objects.values().map(|object| object.resource_version()).max().unwrap_or(0);
+        Store { shared: Arc::new(Shared::new(objects, version, None)), _keeper: None }
+    }
+
+    /// The store whose files are in `dir`, which is made when it is missing. Only one process can have it open.
+    ///
+    /// What `commit` has acknowledged survives the end of the process at any moment; see [`FLUSH_AFTER`] for a loss of
+    /// power. Changes from before are not in the history: a watch from then on is told [`Gone`].
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        let lock = log::lock(dir)?;
+        let recovered = recover::recover(dir)?;
+        let log = log::Log::resume(dir, lock, recovered.found)?;
+        let shared = Arc::new(Shared::new(recovered.objects, recovered.version, Some(log)));
+        let keeper = keeper::Keeper::start(shared.clone()).map_err(|source| OpenError::Io {
+            action: "start a thread for",
+            path: dir.to_path_buf(),
+            source,
+        })?;
+        Ok(Store { shared, _keeper: Some(keeper) })
     }
 
     /// All objects as they are now. Cheap: nothing is copied until the next write.
     pub fn snapshot(&self) -> Snapshot {
-        let state = self.lock();
+        let state = self.shared.lock();
         Snapshot::new(state.objects.clone(), state.resource_version)
     }
 
     pub fn get(&self, key: &Key) -> Option<Arc<Object>> {
-        self.lock().objects.get(key).cloned()
+        self.shared.lock().objects.get(key).cloned()
     }
 
-    /// Makes the writes in their order, as one entry of the log. Each succeeds or fails by itself.
+    /// Makes the writes in their order, as one entry of the log. Each succeeds or fails by itself, but for
+    /// [`WriteError::Storage`], after which none of them has happened.
     pub fn commit(&self, writes: Vec<Write>) -> Vec<Result<Written, WriteError>> {
-        let mut state = self.lock();
+        let mut state = self.shared.lock();
         let before = state.resource_version;
-        let results = writes.into_iter().map(|write| commit::make(&mut state, write)).collect();
+        let was_flushed = state.log.as_ref().is_some_and(|log| !log.unflushed);
+        let mut batch = batch::Batch::new(&mut state);
+        let results: Vec<_> = writes.into_iter().map(|write| commit::make(&mut batch, write)).collect();
+        if let Err(error) = batch.keep() {
+            return results.iter().map(|_| Err(error.clone())).collect();
+        }
         let after = state.resource_version;
         drop(state);
         if after != before {
-            self.changed.notify_all();
-            self.version.send_replace(after);
+            self.shared.changed.notify_all();
+            if was_flushed {
+                self.shared.unflushed.notify_all();
+            }
+            self.shared.version.send_replace(after);
         }
         results
     }
@@ -120,31 +167,44 @@ impl Store {
 
     /// Every change after `resource_version`, oldest first; [`Gone`] when the history does not reach back that far.
     pub fn events_since(&self, resource_version: u64) -> Result<Vec<Event>, Gone> {
-        let state = self.lock();
+        let state = self.shared.lock();
         state.history.since(resource_version, state.resource_version)
     }
 
     /// Changes whenever something is written; holds the last resourceVersion.
     pub fn version(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.version.subscribe()
+        self.shared.version.subscribe()
     }
 
     /// Blocks a thread until something newer than `resource_version` is there, or for `timeout`. Returns the last
     /// resourceVersion.
     pub fn wait_past(&self, resource_version: u64, timeout: Duration) -> u64 {
         let until = Instant::now() + timeout;
-        let mut state = self.lock();
+        let mut state = self.shared.lock();
         while state.resource_version <= resource_version {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.resource_version
     }
+}
 
-    /// A panic while the lock was held leaves a whole state behind: each write replaces map entries one by one.
+impl Shared {
+    fn new(objects: BTreeMap<Key, Arc<Object>>, resource_version: u64, log: Option<log::Log>) -> Self {
+        let history = watch::History::starting_at(resource_version);
+        let state = State { objects: Arc::new(objects), resource_version, history, log, closing: false };
+        Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            unflushed: Condvar::new(),
+            version: tokio::sync::watch::channel(resource_version).0,
+        }
+    }
+
+    /// A panic while the lock was held leaves a whole state behind: a batch that is not kept undoes itself.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

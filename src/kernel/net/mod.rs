@@ -1,1 +1,245 @@
 //! Network namespaces, links, addresses and routes over rtnetlink.
+//!
+//! What costs time here is the kernel's: 0.3 ms a namespace, 0.2 ms a cable. So cables are created with both ends in
+//! place, numbers are chosen instead of asked for, and namespaces are destroyed instead of emptied. Two threads may
+//! make pods at once; more gain nothing, the kernel has one lock for links.
+
+pub mod directory;
+pub mod space;
+
+mod cable;
+mod error;
+pub mod orders;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns, unshare};
+
+pub use error::{Cause, NetError};
+
+use crate::desired::{Netns, NetnsRole, Veth};
+use crate::kernel::netlink::{Family, Netlink};
+use crate::layout::Layout;
+use cable::Kernel;
+use directory::Directory;
+pub(crate) use error::doing;
+use orders::Orders;
+use space::Space;
+
+/// The network namespace of the calling thread.
+const OWN_NETNS: &str = "/proc/thread-self/ns/net";
+/// The loopback's number in every namespace.
+const LOOPBACK: u32 = 1;
+
+/// The network of one lab. Every call is safe from any thread and leaves the calling thread's namespaces alone.
+#[derive(Debug)]
+pub struct Network {
+    directory: Directory,
+    kernel: Kernel,
+    /// Sockets that are kept: the machine's own namespace (under the empty name), the LAN, the nodes, the client. Pods
+    /// get one for the moment only, since a lab may have more pods than a process may have open files.
+    spaces: Mutex<BTreeMap<String, Arc<Space>>>,
+    /// Whether namespaces forward packets from birth: they inherit it from the machine's first.
+    forwards_from_birth: OnceLock<bool>,
+}
+
+impl Network {
+    /// Takes over the namespaces that an earlier process left in the lab's directory, or makes the directory. To be
+    /// called in the machine's network and mount namespaces.
+    pub fn open(layout: &Layout) -> Result<Self, NetError> {
+        let directory = Directory::open(layout)?;
+        let netlink = Netlink::open(Family::Route).map_err(doing("talk to the kernel about links"))?;
+        let fd = fs::File::open(OWN_NETNS).map_err(doing("open this machine's network namespace"))?;
+        let machine = Space::new("", fd.into(), netlink, 0);
+        Ok(Network {
+            directory,
+            kernel: Kernel { ipv6: Path::new("/proc/sys/net/ipv6").exists() },
+            spaces: Mutex::new(BTreeMap::from([(String::new(), Arc::new(machine))])),
+            forwards_from_birth: OnceLock::new(),
+        })
+    }
+
+    /// The names of the lab's namespaces that are there, sorted. Each is complete: it got its name last.
+    pub fn existing(&self) -> Result<Vec<String>, NetError> {
+        self.directory.names()
+    }
+
+    /// A namespace with its loopback up, and its bridges. One that is there is brought into this shape.
+    pub fn add_netns(&self, name: &str, netns: &Netns) -> Result<(), NetError> {
+        match self.directory.bound(name)? {
+            None => self.make(name, netns, |_| Ok(())),
+            Some(fd) => self.adopt(name, netns, fd),
+        }
+    }
+
+    /// A cable between two namespaces that are there. One that is there in the same shape is fine, one in another
+    /// shape is replaced.
+    pub fn add_veth(&self, veth: &Veth) -> Result<(), NetError> {
+        let outer = self.kept(&veth.outer.netns)?;
+        let inner = self.space(&veth.inner.netns)?;
+        self.kernel.lay(&outer, &inner, veth)
+    }
+
+    /// A pod's namespace and its cable. It costs less than one after the other, and a crash on the way leaves neither.
+    pub fn add_pod_network(&self, name: &str, netns: &Netns, veth: &Veth) -> Result<(), NetError> {
+        if let Some(fd) = self.directory.bound(name)? {
+            self.adopt(name, netns, fd)?;
+            return self.add_veth(veth);
+        }
+        let outer = self.kept(&veth.outer.netns)?;
+        self.make(name, netns, |inner| self.kernel.lay(&outer, inner, veth))
+    }
+
+    /// Takes a cable away. Nothing happens if it, or the namespace that it is in, is not there. Where a namespace goes
+    /// as a whole, [`Network::remove_netns`] alone does it, and 20 ms faster a cable.
+    pub fn remove_veth(&self, veth: &Veth) -> Result<(), NetError> {
+        for (end, other) in [(&veth.outer, &veth.inner), (&veth.inner, &veth.outer)] {
+            if self.is_there(&end.netns)? && self.is_there(&other.netns)? {
+                cable::remove(&*self.space(&end.netns)?, end, &*self.space(&other.netns)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets a namespace go. It ends, with all its links, when the last process in it has. Nothing happens if it is not
+    /// there.
+    pub fn remove_netns(&self, name: &str) -> Result<(), NetError> {
+        self.spaces.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.directory.release(name)
+    }
+
+    /// Holding it keeps the namespace alive.
+    pub fn netns_fd(&self, name: &str) -> Result<OwnedFd, NetError> {
+        let found = self.directory.bound(name)?;
+        found.ok_or_else(|| NetError::other(format!("open network namespace {name}"), "there is none of that name"))
+    }
+
+    fn is_there(&self, name: &str) -> Result<bool, NetError> {
+        Ok(name.is_empty() || self.directory.bound(name)?.is_some())
+    }
+
+    /// A namespace with a socket in it: a kept one if there is one.
+    fn space(&self, name: &str) -> Result<Arc<Space>, NetError> {
+        let kept = self.spaces.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        match kept {
+            Some(space) => Ok(space),
+            None => Ok(Arc::new(Space::enter(name, self.netns_fd(name)?)?)),
+        }
+    }
+
+    /// As `space`, but to be kept from now on.
+    fn kept(&self, name: &str) -> Result<Arc<Space>, NetError> {
+        let space = self.space(name)?;
+        let mut spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner);
+        // Two threads may have opened it at once; there must be one only that gives out numbers.
+        Ok(spaces.entry(name.to_string()).or_insert(space).clone())
+    }
+
+    /// Brings a namespace that is there into the shape that is wanted.
+    fn adopt(&self, name: &str, netns: &Netns, fd: OwnedFd) -> Result<(), NetError> {
+        let space = if netns.role == NetnsRole::Pod { self.space(name)? } else { self.kept(name)? };
+        {
+            let going = || setns(&fd, CloneFlags::CLONE_NEWNET);
+            let _there = away(going).map_err(doing(format!("enter network namespace {name}")))?;
+            self.set_switches(name, netns, false)?;
+        }
+        let mut orders = Orders::new();
+        orders.up(LOOPBACK);
+        space.run(orders, "lo")?;
+        self.kernel.add_bridges(&space, &netns.bridges, false)
+    }
+
+    /// A new namespace. `fill` completes it before it gets its name, by which it is there for everybody else.
+    fn make(
+        &self,
+        name: &str,
+        netns: &Netns,
+        fill: impl FnOnce(&Space) -> Result<(), NetError>,
+    ) -> Result<(), NetError> {
+        let going = || unshare(CloneFlags::CLONE_NEWNET);
+        let there = away(going).map_err(doing(format!("create network namespace {name}")))?;
+        let entering = || format!("enter network namespace {name}");
+        let fd = fs::File::open(OWN_NETNS).map_err(doing(entering()))?;
+        self.set_switches(name, netns, true)?;
+        let netlink = Netlink::open(Family::Route).map_err(doing(entering()))?;
+        let space = Space::new(name, fd.into(), netlink, LOOPBACK);
+        let mut orders = Orders::new();
+        orders.up(LOOPBACK);
+        space.run(orders, "lo")?;
+        self.kernel.add_bridges(&space, &netns.bridges, true)?;
+        fill(&space)?;
+        self.directory.bind(name)?;
+        drop(there);
+        if netns.role != NetnsRole::Pod {
+            self.spaces.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_string(), Arc::new(space));
+        }
+        Ok(())
+    }
+
+    /// Sets the sysctls of the namespace of the calling thread: /proc/sys/net shows each thread its own. One costs as
+    /// much as a cable's end, so new pods get only those that differ from what they are born with.
+    fn set_switches(&self, name: &str, netns: &Netns, fresh: bool) -> Result<(), NetError> {
+        let failed = |path: &str| doing::<io::Error>(format!("set {path} in network namespace {name}"));
+        let forward = "/proc/sys/net/ipv4/ip_forward";
+        let as_born = || -> Result<bool, NetError> {
+            if let Some(&known) = self.forwards_from_birth.get() {
+                return Ok(known);
+            }
+            let now = fs::read(forward).map_err(failed(forward))?.starts_with(b"1");
+            Ok(*self.forwards_from_birth.get_or_init(|| now))
+        };
+        if !(fresh && netns.role == NetnsRole::Pod && as_born()? == netns.forwarding) {
+            let value = if netns.forwarding { "1" } else { "0" };
+            fs::write(forward, value).map_err(failed(forward))?;
+            let forward6 = "/proc/sys/net/ipv6/conf/all/forwarding";
+            if self.kernel.ipv6 {
+                fs::write(forward6, value).map_err(failed(forward6))?;
+            }
+        }
+        if !netns.bridges.is_empty() {
+            // A switch does not look into packets. With br_netfilter it would: 6 us of a connection's 30.
+            for table in ["iptables", "ip6tables", "arptables"] {
+                let path = format!("/proc/sys/net/bridge/bridge-nf-call-{table}");
+                match fs::write(&path, "0") {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    written => written.map_err(failed(&path))?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes the calling thread to another network namespace, as `go` does it, until what is returned is dropped. (A thread
+/// of its own for each would be the obvious way; starting one and waiting for it costs half of what the kernel's part
+/// of the work does.)
+fn away(go: impl FnOnce() -> nix::Result<()>) -> Result<Return, Cause> {
+    let home = fs::File::open(OWN_NETNS)?;
+    go()?;
+    Ok(Return(home.into()))
+}
+
+/// Brings the thread back when it is dropped, also by a panic.
+struct Return(OwnedFd);
+
+impl Drop for Return {
+    fn drop(&mut self) {
+        // What got the thread away gets it back; the kernel may at most be short of memory.
+        let mut returned = setns(&self.0, CloneFlags::CLONE_NEWNET);
+        while returned == Err(Errno::ENOMEM) {
+            thread::yield_now();
+            returned = setns(&self.0, CloneFlags::CLONE_NEWNET);
+        }
+        if let Err(errno) = returned {
+            // To go on would be to do the machine's work in a pod.
+            panic!("cannot return to the thread's own network namespace: {}", errno.desc());
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The agent over the state fake of the kernel: what is made, what is said, and what a failure leaves.
+
+use super::*;
+use crate::kernel::fake::Fake;
+use crate::kernel::{ContainerEvent, LiveContainer, LivePod, Survivors};
+use crate::object::lab::Lab;
+use serde_json::json;
+
+struct Rig {
+    agent: Agent,
+    kernel: Arc<Fake>,
+    store: Arc<Store>,
+    /// Kept, so that the note of what was made has a place to be.
+    dir: PathBuf,
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn object(value: Value) -> Object {
+    Object::from_value(value).unwrap()
+}
+
+fn node(name: &str, address: &str, subnet: &str) -> Object {
+    object(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {"podCIDRs": [subnet]},
+        "status": {"addresses": [{"type": "InternalIP", "address": address}]}}))
+}
+
+fn pod(name: &str, node: &str, address: &str) -> Object {
+    object(json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default", "annotations": {"nslab.dev/pod-ips": address}},
+        "spec": {"nodeName": node, "terminationGracePeriodSeconds": 30, "restartPolicy": "Always",
+            "containers": [{"name": "c", "image": "sysnet4admin/echo-hname"}]}}))
+}
+
+fn rig_with(store: Arc<Store>, kernel: Arc<Fake>, recovered: Recovered) -> Rig {
+    static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let dir = std::env::temp_dir().join(format!("nslab-agent-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let (machine, facts) = (Machine::default(), MachineFacts::default());
+    let agent = Agent::new("lab".into(), store.clone(), kernel.clone(), machine, facts, dir.join("record"), recovered);
+    Rig { agent, kernel, store, dir }
+}
+
+fn nothing() -> Recovered {
+    Recovered { actual: Desired::default(), pods: PodStates::new(), missed: Vec::new() }
+}
+
+fn rig(objects: Vec<Object>) -> Rig {
+    let store = Arc::new(Store::in_memory());
+    for result in store.commit(objects.into_iter().map(Write::Create).collect()) {
+        result.unwrap();
+    }
+    rig_with(store, Arc::new(Fake::new()), nothing())
+}
+
+fn two_pods() -> Vec<Object> {
+    vec![
+        node("w1-k8s", "192.168.1.101", "10.244.1.0/24"),
+        pod("web-1", "w1-k8s", "10.244.1.2"),
+        pod("web-2", "w2-k8s", "10.244.2.2"),
+    ]
+}
+
+impl Rig {
+    fn sync(&mut self) {
+        self.agent.sync(&mut Vec::new());
+    }
+
+    fn event(&mut self, event: Event) {
+        self.agent.take_in(event, Timestamp::now(), &mut Vec::new());
+        self.sync();
+    }
+
+    fn pod(&self, name: &str) -> Option<Arc<Object>> {
+        self.store.get(&Key::new(&kind::POD, "default", name))
+    }
+
+    fn container(&self, name: &str, attempt: u32, what: ContainerEvent) -> Event {
+        let pod_uid = self.pod(name).unwrap().uid().to_string();
+        Event::Container { pod_uid, container: "c".into(), attempt, at: Timestamp::now(), what }
+    }
+
+    fn phase(&self, name: &str) -> String {
+        self.pod(name).unwrap().str_at(&["status", "phase"]).unwrap_or_default().to_string()
+    }
+
+    fn made(&self) -> Desired {
+        Desired { lab: "lab".into(), ..self.kernel.has() }
+    }
+
+    fn desired(&self) -> Desired {
+        plan::plan("lab", &self.store.snapshot(), &Machine::default()).unwrap()
+    }
+}
+
+#[test]
+fn a_pod_lives_and_dies() {
+    let mut rig = rig(two_pods());
+    rig.sync();
+    assert_eq!(rig.made(), rig.desired());
+    assert_eq!(rig.phase("web-1"), "Pending");
+    rig.event(rig.container("web-1", 0, ContainerEvent::Started { pid: 42 }));
+    assert_eq!(rig.phase("web-1"), "Running");
+    assert_eq!(rig.pod("web-1").unwrap().str_at(&["status", "podIP"]), Some("10.244.1.2"));
+
+    let uid = rig.pod("web-1").unwrap().uid().to_string();
+    let delete = Delete {
+        key: Key::new(&kind::POD, "default", "web-1"),
+        uid: None,
+        grace_seconds: None,
+        propagation: Propagation::Background,
+    };
+    rig.store.write(Write::Delete(delete)).unwrap();
+    rig.kernel.take_actions();
+    rig.sync();
+    assert_eq!(rig.kernel.take_actions(), ["stop pod default/web-1 (grace 30s)"]);
+    rig.event(Event::PodStopped { pod_uid: uid });
+    assert!(rig.pod("web-1").is_none(), "the pod is gone once its containers are");
+    rig.sync();
+    assert_eq!(rig.kernel.take_actions(), ["remove pod default/web-1", "netns delete lab.default.web-1"]);
+    assert_eq!(rig.made(), rig.desired());
+}
+
+#[test]
+fn a_failure_at_any_step_loses_nothing() {
+    let mut whole = rig(two_pods());
+    whole.sync();
+    let steps = whole.kernel.take_actions().len() + whole.kernel.containers().len();
+    assert!(steps > 20, "{steps} steps");
+    for failing in 0..steps {
+        let mut rig = rig(two_pods());
+        rig.kernel.fail_after(failing);
+        rig.sync();
+        let refused = rig.agent.pods.values().any(|pod| pod.wake_at().is_some());
+        let told = !rig.agent.lock_progress().failed.is_empty() || refused;
+        assert!(told, "step {failing} failed, and nobody was told");
+        rig.kernel.mend();
+        rig.agent.retry_at = Some(Timestamp::now());
+        rig.sync();
+        let later = Timestamp::now() + jiff::SignedDuration::from_secs(60);
+        rig.agent.advance(later, &mut Vec::new());
+        assert_eq!(rig.made(), rig.desired(), "after a failure at step {failing}");
+        assert!(rig.agent.lock_progress().failed.is_empty());
+        let started = rig.kernel.containers();
+        for pod in ["web-1", "web-2"] {
+            let runs = started.iter().filter(|c| c.starts_with(&format!("default/{pod}/"))).count();
+            assert_eq!(runs, 1, "{pod} after a failure at step {failing}: {started:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_to_change_changes_nothing() {
+    let mut rig = rig(two_pods());
+    rig.sync();
+    rig.sync();
+    let version = rig.store.snapshot().resource_version();
+    rig.kernel.take_actions();
+    rig.agent.planned = None;
+    rig.sync();
+    assert_eq!(rig.kernel.take_actions(), Vec::<String>::new());
+    assert_eq!(rig.store.snapshot().resource_version(), version);
+}
+
+#[test]
+fn a_node_that_went_down_is_started_again_with_its_pods() {
+    let mut rig = rig(two_pods());
+    rig.sync();
+    rig.event(rig.container("web-1", 0, ContainerEvent::Started { pid: 42 }));
+    rig.kernel.take_actions();
+    rig.event(Event::NodeDown { node: "w1-k8s".into() });
+    assert_eq!(rig.kernel.take_actions(), ["start node w1-k8s", "start pod default/web-1 on w1-k8s"]);
+    assert_eq!(rig.kernel.containers().last().map(String::as_str), Some("default/web-1/c#1"));
+    rig.event(rig.container("web-1", 1, ContainerEvent::Started { pid: 43 }));
+    let restarts = rig.pod("web-1").unwrap().at(&["status"]).unwrap()["containerStatuses"][0]["restartCount"].clone();
+    assert_eq!(restarts, 1);
+}
+
+#[test]
+fn a_new_supervisor_takes_over_what_runs() {
+    let mut first = rig(two_pods());
+    first.sync();
+    first.event(first.container("web-1", 0, ContainerEvent::Started { pid: 42 }));
+    let noted: Desired = serde_json::from_slice(&std::fs::read(&first.agent.record).unwrap()).unwrap();
+    let since = Timestamp::now();
+    let live = |name: &str, last| LivePod {
+        uid: first.pod(name).unwrap().uid().to_string(),
+        containers: vec![LiveContainer {
+            name: "c".into(),
+            attempt: 0,
+            started_at: Some(since),
+            last: Some((since, last)),
+        }],
+    };
+    let survivors = Survivors {
+        netns: first.kernel.has().netns.keys().cloned().collect(),
+        nodes: first
+            .kernel
+            .has()
+            .runtimes
+            .keys()
+            .map(|node| {
+                let pods = match node.as_str() {
+                    "w1-k8s" => vec![live("web-1", ContainerEvent::Started { pid: 42 })],
+                    "w2-k8s" => vec![live("web-2", ContainerEvent::Exited { code: 1, signal: None })],
+                    _ => Vec::new(),
+                };
+                (node.clone(), pods)
+            })
+            .collect(),
+    };
+    let recovered = recover(noted, &survivors, Timestamp::now());
+    first.kernel.take_actions();
+    let mut second = rig_with(first.store.clone(), first.kernel.clone(), recovered);
+    second.agent.advance(Timestamp::now(), &mut Vec::new());
+    second.sync();
+    let actions = first.kernel.take_actions();
+    assert!(actions.iter().all(|action| action.starts_with("nft load")), "only tables are loaded anew: {actions:?}");
+    assert_eq!(second.phase("web-1"), "Running");
+    // The one that ended while nobody listened is started again.
+    assert_eq!(first.kernel.containers().last().map(String::as_str), Some("default/web-2/c#1"));
+}
+
+#[test]
+fn the_default_lab_without_pods_is_the_notes_cluster() {
+    let desired = plan::plan("lab", &Snapshot::default(), &Machine::default()).unwrap();
+    let names: Vec<&str> = desired.netns.keys().map(String::as_str).collect();
+    assert_eq!(names, ["lab.client", "lab.lan", "lab.m-k8s", "lab.w1-k8s", "lab.w2-k8s", "lab.w3-k8s"]);
+    assert_eq!(Lab::default().complete_nodes().unwrap().len(), 4);
+}

@@ -1,0 +1,63 @@
+//! EndpointSlices of the Services that have a selector.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+
+use super::endpoints::HEADLESS;
+use super::service::{self, Family, PodsByLabel};
+use super::slices::{self, Owner, Wanted};
+use super::{Context, pods};
+use crate::object::{Object, Snapshot, Write, kind};
+
+const MANAGED_BY: &str = "endpointslice-controller.k8s.io";
+
+pub fn endpointslice(snapshot: &Snapshot, ctx: &mut Context) -> Vec<Write> {
+    let by_label = PodsByLabel::of(snapshot);
+    let mut writes = Vec::new();
+    let mut owners = HashSet::new();
+    for service in snapshot.list(&kind::SERVICE) {
+        let Some(selector) = service::selector(service) else { continue };
+        owners.insert(service.uid());
+        let families = service::families(service);
+        let mut wanted = Wanted::new();
+        let has_ports = service.at(&["spec", "ports"]).and_then(Value::as_array).is_some_and(|p| !p.is_empty());
+        for pod in by_label.selected(service.namespace(), selector) {
+            let ports = service::ports(service, pod);
+            if ports.is_empty() && has_ports {
+                continue;
+            }
+            for family in &families {
+                if let Some((address, endpoint)) = endpoint(service, pod, *family) {
+                    wanted.entry((*family, ports.clone())).or_default().insert(address, endpoint);
+                }
+            }
+        }
+        let mut labels = service.labels().cloned().unwrap_or_default();
+        if service::is_headless(service) {
+            labels.insert(HEADLESS.into(), "".into());
+        }
+        let owner = Owner { object: service, service_name: service.name(), managed_by: MANAGED_BY, labels, families };
+        writes.extend(slices::reconcile(snapshot, owner, wanted, ctx));
+    }
+    writes.extend(slices::leftovers(snapshot, MANAGED_BY, &owners));
+    writes
+}
+
+fn endpoint(service: &Object, pod: &Object, family: Family) -> Option<(std::net::IpAddr, Value)> {
+    let address = service::address(pod, family)?;
+    let (serving, terminating) = (pods::is_ready(pod), pod.is_terminating());
+    let ready = service::publishes_not_ready(service) || (serving && !terminating);
+    let mut endpoint = json!({"addresses": [address.to_string()],
+        "conditions": {"ready": ready, "serving": serving, "terminating": terminating},
+        "targetRef": {"kind": "Pod", "namespace": pod.namespace(), "name": pod.name(), "uid": pod.uid()}});
+    if let Some(endpoint) = endpoint.as_object_mut() {
+        if let Some(node) = pods::node(pod) {
+            endpoint.insert("nodeName".into(), node.into());
+        }
+        if let Some(hostname) = service::hostname(service, pod) {
+            endpoint.insert("hostname".into(), hostname.into());
+        }
+    }
+    Some((address, endpoint))
+}

@@ -1,0 +1,184 @@
+//! EndpointSlices as both their controllers keep them: at most a hundred endpoints each, changed as little as possible.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::Context;
+use super::service::{Family, Port};
+use crate::object::write::{Delete, Part, Propagation};
+use crate::object::{Object, Snapshot, Write, kind};
+
+pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+
+/// The most endpoints in a slice (kube-controller-manager `--max-endpoints-per-slice`).
+const MOST: usize = 100;
+
+/// Endpoints of one family with the same ports, by address. The values are the slices' `endpoints` entries.
+pub(super) type Wanted = BTreeMap<(Family, Vec<Port>), BTreeMap<IpAddr, Value>>;
+
+/// Whose slices they are.
+pub(super) struct Owner<'a> {
+    /// The Service, or the Endpoints that is mirrored.
+    pub object: &'a Object,
+    pub service_name: &'a str,
+    pub managed_by: &'static str,
+    pub labels: Map<String, Value>,
+    /// Without endpoints there is one slice of each of these families that says so.
+    pub families: Vec<Family>,
+}
+
+pub(super) fn reconcile(snapshot: &Snapshot, owner: Owner, mut wanted: Wanted, ctx: &mut Context) -> Vec<Write> {
+    for family in &owner.families {
+        if !wanted.keys().any(|(of, _)| of == family) {
+            wanted.insert((*family, Vec::new()), BTreeMap::new());
+        }
+    }
+    let prefix = format!("{}-", owner.object.name());
+    let mine = |slice: &&Arc<Object>| {
+        slice.label(MANAGED_BY) == Some(owner.managed_by)
+            && slice.label(SERVICE_NAME) == Some(owner.service_name)
+            && slice.controller_uid() == Some(owner.object.uid())
+    };
+    let stored = snapshot.list_with_prefix(&kind::ENDPOINT_SLICE, owner.object.namespace(), &prefix).filter(mine);
+    let mut by_ports: BTreeMap<(Family, Vec<Port>), Vec<Slice>> = BTreeMap::new();
+    let mut writes = Vec::new();
+    for object in stored {
+        match Slice::read(object) {
+            Some((group, slice)) if wanted.contains_key(&group) => by_ports.entry(group).or_default().push(slice),
+            _ => writes.extend(delete(object)),
+        }
+    }
+    for (group, endpoints) in wanted {
+        let stored = by_ports.remove(&group).unwrap_or_default();
+        for slice in distribute(stored, endpoints) {
+            writes.extend(slice.into_write(&owner, &group, snapshot, ctx));
+        }
+    }
+    writes
+}
+
+fn delete(object: &Arc<Object>) -> Option<Write> {
+    let (uid, propagation) = (Some(object.uid().to_string()), Propagation::Background);
+    Some(Write::Delete(Delete { key: object.key()?, uid, grace_seconds: None, propagation }))
+}
+
+struct Slice {
+    stored: Option<Arc<Object>>,
+    endpoints: Vec<Value>,
+    /// Has to go, not to be filled.
+    is_surplus: bool,
+}
+
+impl Slice {
+    fn read(object: &Arc<Object>) -> Option<((Family, Vec<Port>), Self)> {
+        let family = match object.str_at(&["addressType"])? {
+            "IPv4" => Family::IPv4,
+            "IPv6" => Family::IPv6,
+            _ => return None,
+        };
+        let port = |port: &Value| {
+            let text = |field| port.get(field).and_then(Value::as_str);
+            Some(Port {
+                name: text("name").unwrap_or_default().to_string(),
+                port: port.get("port")?.as_i64()?,
+                protocol: text("protocol").unwrap_or("TCP").to_string(),
+                app_protocol: text("appProtocol").map(str::to_string),
+            })
+        };
+        let list = |field| object.json().get(field).and_then(Value::as_array).cloned().unwrap_or_default();
+        let ports: Vec<Port> = list("ports").iter().filter_map(port).collect();
+        let slice = Slice { stored: Some(object.clone()), endpoints: list("endpoints"), is_surplus: false };
+        Some(((family, ports), slice))
+    }
+
+    fn into_write(
+        self,
+        owner: &Owner,
+        (family, ports): &(Family, Vec<Port>),
+        snapshot: &Snapshot,
+        ctx: &mut Context,
+    ) -> Option<Write> {
+        let mut labels = owner.labels.clone();
+        labels.insert(SERVICE_NAME.into(), owner.service_name.into());
+        labels.insert(MANAGED_BY.into(), owner.managed_by.into());
+        match self.stored {
+            Some(stored) if self.is_surplus => delete(&stored),
+            Some(stored) => {
+                let same_endpoints = stored.json().get("endpoints").and_then(Value::as_array) == Some(&self.endpoints);
+                if same_endpoints && stored.labels() == Some(&labels) {
+                    return None;
+                }
+                let mut changed = Object::clone(&stored);
+                changed.json_mut().insert("endpoints".into(), Value::Array(self.endpoints));
+                changed.metadata_mut().insert("labels".into(), Value::Object(labels));
+                Some(Write::Update(changed, Part::All))
+            }
+            None => {
+                let (base, namespace) = (owner.object.name(), owner.object.namespace());
+                let name = loop {
+                    let name = format!("{base}-{}", ctx.suffix());
+                    if snapshot.find(&kind::ENDPOINT_SLICE, namespace, &name).is_none() {
+                        break name;
+                    }
+                };
+                let json = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+                    "metadata": {"name": name, "generateName": format!("{base}-"), "namespace": namespace,
+                        "labels": labels, "ownerReferences": [owner.object.as_controller_reference()]},
+                    "addressType": family.name(), "ports": ports.iter().map(port_value).collect::<Vec<_>>(),
+                    "endpoints": self.endpoints});
+                Object::from_value(json).map(Write::Create)
+            }
+        }
+    }
+}
+
+fn port_value(port: &Port) -> Value {
+    let mut value = json!({"name": port.name, "port": port.port, "protocol": port.protocol});
+    if let (Some(value), Some(app)) = (value.as_object_mut(), &port.app_protocol) {
+        value.insert("appProtocol".into(), app.as_str().into());
+    }
+    value
+}
+
+fn address(endpoint: &Value) -> Option<IpAddr> {
+    endpoint.get("addresses")?.get(0)?.as_str()?.parse().ok()
+}
+
+/// Endpoints stay in the slice they are in; new ones fill the slices that have room, the fullest first, and then new
+/// slices. A slice that becomes empty goes, unless it is the only one.
+fn distribute(mut slices: Vec<Slice>, mut wanted: BTreeMap<IpAddr, Value>) -> Vec<Slice> {
+    for slice in &mut slices {
+        // Of an address that stands in two slices the first counts.
+        let current = |endpoint: &Value| wanted.remove(&address(endpoint)?);
+        slice.endpoints = slice.endpoints.iter().filter_map(current).collect();
+    }
+    let mut fullest_first: Vec<&mut Slice> = slices.iter_mut().collect();
+    fullest_first.sort_by_key(|slice| std::cmp::Reverse(slice.endpoints.len()));
+    let mut new = wanted.into_values().peekable();
+    for slice in fullest_first {
+        let room = MOST.saturating_sub(slice.endpoints.len());
+        slice.endpoints.extend(new.by_ref().take(room));
+    }
+    while new.peek().is_some() {
+        slices.push(Slice { stored: None, endpoints: new.by_ref().take(MOST).collect(), is_surplus: false });
+    }
+    if slices.is_empty() {
+        slices.push(Slice { stored: None, endpoints: Vec::new(), is_surplus: false });
+    }
+    let first_kept = slices.iter().position(|slice| !slice.endpoints.is_empty()).unwrap_or(0);
+    for (at, slice) in slices.iter_mut().enumerate() {
+        slice.is_surplus = slice.endpoints.is_empty() && at != first_kept;
+    }
+    slices
+}
+
+/// Slices of this manager whose owner is not in `owners` by uid.
+pub(super) fn leftovers(snapshot: &Snapshot, managed_by: &str, owners: &HashSet<&str>) -> Vec<Write> {
+    let mine = snapshot.list(&kind::ENDPOINT_SLICE).filter(|slice| slice.label(MANAGED_BY) == Some(managed_by));
+    let is_left = |slice: &&Arc<Object>| slice.controller_uid().is_none_or(|uid| !owners.contains(uid));
+    mine.filter(is_left).filter_map(delete).collect()
+}

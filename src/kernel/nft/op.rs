@@ -1,0 +1,251 @@
+//! The operations that a change of the kernel's ruleset is made of, as plain values: what is sent, what a test
+//! records, and what a packet can be walked through.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::expr::{Expr, Verdict};
+use super::value::{Family, Value};
+
+/// The name of our table, in each family.
+pub const TABLE: &str = "nslab";
+
+/// One step. A list of them takes effect as a whole or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op<'a> {
+    /// Makes the table, or leaves the one that is there as it is.
+    AddTable(Family),
+    /// Deletes the table with all that is in it.
+    DeleteTable(Family),
+    AddChain(Family, ChainSpec),
+    /// Appends a rule to its chain.
+    AddRule(Family, Rule),
+    AddSet(Family, Set),
+    /// Refused when one of the elements is there.
+    AddElements(Family, Set, Vec<Element<'a>>),
+    /// Refused when one of the keys is not there.
+    DeleteElements(Family, Set, Vec<Value>),
+}
+
+impl fmt::Display for Op<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Op::AddTable(family) => write!(f, "add table {family} {TABLE}"),
+            Op::DeleteTable(family) => write!(f, "delete table {family} {TABLE}"),
+            Op::AddChain(family, chain) => write!(f, "add chain {family} {TABLE} {}", chain.name),
+            Op::AddRule(family, rule) => write!(f, "add rule {family} {TABLE} {}", rule.chain),
+            Op::AddSet(family, set) => write!(f, "add set {family} {TABLE} {set}"),
+            Op::AddElements(family, set, elements) => {
+                write!(f, "add {} elements to {family} {TABLE} {set}", elements.len())
+            }
+            Op::DeleteElements(family, set, keys) => {
+                write!(f, "delete {} elements of {family} {TABLE} {set}", keys.len())
+            }
+        }
+    }
+}
+
+/// The chains. Where kube-proxy has a chain for the same purpose, it has the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Chain {
+    NatPrerouting,
+    NatOutput,
+    NatPostrouting,
+    FilterInput,
+    FilterForward,
+    FilterOutput,
+    /// Finds the Service that a packet is for.
+    Services,
+    /// Translates to one of as many endpoints, for every ClusterIP that has so many.
+    Endpoints(u32),
+    /// The same for NodePorts.
+    NodePorts(u32),
+    MarkFromOutside,
+    MarkForMasquerade,
+    ServiceEndpointsCheck,
+    NodePortEndpointsCheck,
+    ClusterIpsCheck,
+    Reject,
+}
+
+impl Chain {
+    pub fn name(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Chain::NatPrerouting => "nat-prerouting",
+            Chain::NatOutput => "nat-output",
+            Chain::NatPostrouting => "nat-postrouting",
+            Chain::FilterInput => "filter-input",
+            Chain::FilterForward => "filter-forward",
+            Chain::FilterOutput => "filter-output",
+            Chain::Services => "services",
+            Chain::Endpoints(count) => return Cow::Owned(format!("endpoints-{count}")),
+            Chain::NodePorts(count) => return Cow::Owned(format!("nodeport-{count}")),
+            Chain::MarkFromOutside => "mark-from-outside",
+            Chain::MarkForMasquerade => "mark-for-masquerade",
+            Chain::ServiceEndpointsCheck => "service-endpoints-check",
+            Chain::NodePortEndpointsCheck => "nodeport-endpoints-check",
+            Chain::ClusterIpsCheck => "cluster-ips-check",
+            Chain::Reject => "reject-chain",
+        })
+    }
+}
+
+impl fmt::Display for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainSpec {
+    pub name: Chain,
+    /// Where the kernel enters it; the others are entered by jump and goto only.
+    pub entry: Option<Entry>,
+    pub comment: Cow<'static, str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    pub kind: Kind,
+    pub hook: Hook,
+    /// Lower comes first.
+    pub priority: i32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Filter,
+    Nat,
+}
+
+/// Where a packet is on its way through the machine. The numbers are the kernel's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hook {
+    Prerouting = 0,
+    Input = 1,
+    Forward = 2,
+    Output = 3,
+    Postrouting = 4,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    pub chain: Chain,
+    pub exprs: Vec<Expr>,
+    /// Empty: none.
+    pub comment: &'static str,
+}
+
+/// The sets and maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Set {
+    ServiceIps,
+    ServiceEndpoints,
+    ServiceNodePorts,
+    NodePortEndpoints,
+    NoEndpointServices,
+    NoEndpointNodePorts,
+    ClusterIps,
+    Hairpin,
+}
+
+/// What a part of a key or of a map's value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    Address,
+    Protocol,
+    Port,
+    /// What `numgen random` gives: the number of an endpoint.
+    Index,
+}
+
+/// What a set has for each key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DataSpec {
+    /// It is no map.
+    None,
+    Verdict,
+    Fields(&'static [Field]),
+}
+
+impl Set {
+    pub const ALL: [Set; 8] = [
+        Set::ServiceIps,
+        Set::ServiceEndpoints,
+        Set::ServiceNodePorts,
+        Set::NodePortEndpoints,
+        Set::NoEndpointServices,
+        Set::NoEndpointNodePorts,
+        Set::ClusterIps,
+        Set::Hairpin,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Set::ServiceIps => "service-ips",
+            Set::ServiceEndpoints => "service-endpoints",
+            Set::ServiceNodePorts => "service-nodeports",
+            Set::NodePortEndpoints => "nodeport-endpoints",
+            Set::NoEndpointServices => "no-endpoint-services",
+            Set::NoEndpointNodePorts => "no-endpoint-nodeports",
+            Set::ClusterIps => "cluster-ips",
+            Set::Hairpin => "hairpin",
+        }
+    }
+
+    pub fn comment(self) -> &'static str {
+        match self {
+            Set::ServiceIps => "ClusterIPs and ports, by their number of endpoints",
+            Set::ServiceEndpoints => "the endpoints of ClusterIPs",
+            Set::ServiceNodePorts => "NodePorts, by their number of endpoints",
+            Set::NodePortEndpoints => "the endpoints of NodePorts",
+            Set::NoEndpointServices => "ClusterIPs and ports without endpoints",
+            Set::NoEndpointNodePorts => "NodePorts without endpoints",
+            Set::ClusterIps => "ClusterIPs that a Service has",
+            Set::Hairpin => "pods of this node, each from itself to itself",
+        }
+    }
+
+    pub fn key(self) -> &'static [Field] {
+        use Field::{Address, Index, Port, Protocol};
+        match self {
+            Set::ServiceIps | Set::NoEndpointServices => &[Address, Protocol, Port],
+            Set::ServiceEndpoints => &[Address, Protocol, Port, Index],
+            Set::ServiceNodePorts | Set::NoEndpointNodePorts => &[Protocol, Port],
+            Set::NodePortEndpoints => &[Protocol, Port, Index],
+            Set::ClusterIps => &[Address],
+            Set::Hairpin => &[Address, Address],
+        }
+    }
+
+    pub fn data(self) -> DataSpec {
+        match self {
+            Set::ServiceIps | Set::ServiceNodePorts | Set::NoEndpointServices | Set::NoEndpointNodePorts => {
+                DataSpec::Verdict
+            }
+            Set::ServiceEndpoints | Set::NodePortEndpoints => DataSpec::Fields(&[Field::Address, Field::Port]),
+            Set::ClusterIps | Set::Hairpin => DataSpec::None,
+        }
+    }
+}
+
+impl fmt::Display for Set {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Element<'a> {
+    pub key: Value,
+    pub data: Data,
+    /// Whose it is: a Service's name. Empty: no comment.
+    pub comment: &'a str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Data {
+    None,
+    Verdict(Verdict),
+    Value(Value),
+}

@@ -1,0 +1,187 @@
+//! One row for each of kube-proxy's behaviours, with a packet that shows it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::*;
+use crate::desired::{Backend, Nat, ServiceAddress};
+use crate::kernel::nft::op::Set;
+
+const NODE: &str = "192.168.1.101";
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn endpoint(text: &str) -> (IpAddr, u16) {
+    let address: std::net::SocketAddr = text.parse().unwrap();
+    (address.ip(), address.port())
+}
+
+fn backend(service: &str, endpoints: &[&str]) -> Backend {
+    Backend { service: service.to_string(), endpoints: endpoints.iter().map(|text| endpoint(text)).collect() }
+}
+
+/// A node with pods .2 and .3; `web` has two endpoints here and one elsewhere, `empty` has none.
+fn model() -> Model {
+    let service = |text: &str, protocol| {
+        let (address, port) = endpoint(text);
+        ServiceAddress { address, protocol, port }
+    };
+    let web = backend("default/web:http", &["10.244.1.2:8080", "10.244.1.3:8080", "10.244.2.2:8080"]);
+    let empty = backend("default/empty", &[]);
+    let six = backend("default/six", &["[fd00:10:244::2]:8080"]);
+    let nat = Nat {
+        pod_subnets: vec!["10.244.0.0/16".parse().unwrap(), "fd00:10:244::/56".parse().unwrap()],
+        service_subnets: vec!["10.96.0.0/12".parse().unwrap(), "fd00:10:96::/112".parse().unwrap()],
+        services: BTreeMap::from([
+            (service("10.96.0.10:80", Protocol::Tcp), web.clone()),
+            (service("10.96.0.10:53", Protocol::Udp), backend("default/web:dns", &["10.244.1.2:5353"])),
+            (service("10.96.0.11:80", Protocol::Tcp), empty.clone()),
+            (service("[fd00:10:96::1]:80", Protocol::Tcp), six.clone()),
+        ]),
+        node_ports: BTreeMap::from([
+            ((Protocol::Tcp, 30080), web),
+            ((Protocol::Tcp, 30081), empty),
+            ((Protocol::Tcp, 30082), six),
+        ]),
+        hairpin: ["10.244.1.2", "10.244.1.3", "fd00:10:244::2"].map(address).into(),
+    };
+    Model::of(&Arc::new(nat)).unwrap()
+}
+
+fn run(from: Origin, protocol: Protocol, source: &str, destination: &str, random: u32) -> Walk {
+    let (to, port) = endpoint(destination);
+    let packet =
+        Packet { source: address(source), source_port: 40000, destination: to, destination_port: port, protocol, from };
+    let local = [NODE, "127.0.0.1", "10.244.1.1", "fd00::101", "::1"].map(address);
+    let surroundings =
+        Surroundings { is_local: &|address| local.contains(&address), choose: &mut |modulus| random % modulus };
+    walk(&model(), packet, surroundings)
+}
+
+fn tcp(from: Origin, source: &str, destination: &str) -> Fate {
+    run(from, Protocol::Tcp, source, destination, 1).fate
+}
+
+fn dnat(to: &str, masquerade: bool) -> Fate {
+    Fate::Dnat { to: endpoint(to), masquerade }
+}
+
+const POD: &str = "10.244.1.9";
+const OUTSIDE: &str = "192.168.1.20";
+const ACCEPT: Fate = Fate::Accept { masquerade: false };
+
+#[test]
+fn cluster_ip() {
+    assert_eq!(tcp(Origin::Link, POD, "10.96.0.10:80"), dnat("10.244.1.3:8080", false), "from a pod, with its address");
+    assert_eq!(tcp(Origin::Node, NODE, "10.96.0.10:80"), dnat("10.244.1.3:8080", true), "from a node");
+    assert_eq!(tcp(Origin::Link, OUTSIDE, "10.96.0.10:80"), dnat("10.244.1.3:8080", true), "from outside");
+    let udp = run(Origin::Link, Protocol::Udp, POD, "10.96.0.10:53", 0).fate;
+    assert_eq!(udp, dnat("10.244.1.2:5353", false));
+}
+
+#[test]
+fn each_random_number_has_its_endpoint() {
+    let reached = |random| run(Origin::Link, Protocol::Tcp, POD, "10.96.0.10:80", random).fate;
+    assert_eq!(reached(0), dnat("10.244.1.2:8080", false));
+    assert_eq!(reached(1), dnat("10.244.1.3:8080", false));
+    assert_eq!(reached(2), dnat("10.244.2.2:8080", false));
+    let node_port = |random| run(Origin::Link, Protocol::Tcp, OUTSIDE, "192.168.1.101:30080", random).fate;
+    assert_eq!(node_port(0), dnat("10.244.1.2:8080", true));
+    assert_eq!(node_port(2), dnat("10.244.2.2:8080", true));
+}
+
+#[test]
+fn hairpin() {
+    let own = run(Origin::Link, Protocol::Tcp, "10.244.1.3", "10.96.0.10:80", 1);
+    assert_eq!(own.fate, dnat("10.244.1.3:8080", true), "to itself");
+    let other = run(Origin::Link, Protocol::Tcp, "10.244.1.3", "10.96.0.10:80", 0);
+    assert_eq!(other.fate, dnat("10.244.1.2:8080", false), "to another pod");
+    assert_eq!(tcp(Origin::Link, "10.244.1.3", "10.244.1.3:8080"), ACCEPT, "without a Service");
+}
+
+#[test]
+fn node_port() {
+    for (from, source) in [(Origin::Link, OUTSIDE), (Origin::Link, POD), (Origin::Node, NODE)] {
+        assert_eq!(tcp(from, source, "192.168.1.101:30080"), dnat("10.244.1.3:8080", true), "from {source}");
+    }
+    assert_eq!(tcp(Origin::Link, POD, "10.244.1.1:30080"), dnat("10.244.1.3:8080", true), "any address of the node");
+    assert_eq!(tcp(Origin::Node, "127.0.0.1", "127.0.0.1:30080"), ACCEPT, "but loopback");
+    assert_eq!(tcp(Origin::Link, POD, "192.168.1.102:30080"), ACCEPT, "another node's");
+    let udp = run(Origin::Link, Protocol::Udp, OUTSIDE, "192.168.1.101:30080", 0).fate;
+    assert_eq!(udp, ACCEPT, "another protocol");
+}
+
+#[test]
+fn without_endpoints_is_rejected() {
+    assert_eq!(tcp(Origin::Link, POD, "10.96.0.11:80"), Fate::Reject);
+    assert_eq!(tcp(Origin::Node, NODE, "10.96.0.11:80"), Fate::Reject);
+    assert_eq!(tcp(Origin::Link, OUTSIDE, "192.168.1.101:30081"), Fate::Reject);
+    assert_eq!(tcp(Origin::Node, NODE, "192.168.1.101:30081"), Fate::Reject);
+}
+
+#[test]
+fn service_addresses_that_lead_nowhere() {
+    for (from, source) in [(Origin::Link, POD), (Origin::Node, NODE)] {
+        assert_eq!(tcp(from, source, "10.96.0.10:81"), Fate::Reject, "a wrong port");
+        assert_eq!(tcp(from, source, "10.96.0.10:53"), Fate::Reject, "the right port of another protocol");
+        assert_eq!(tcp(from, source, "10.96.7.7:80"), Fate::Drop, "an address that no Service has");
+        assert_eq!(tcp(from, source, "10.112.0.1:80"), ACCEPT, "beyond the Services' subnet");
+    }
+}
+
+#[test]
+fn other_traffic_passes_unchanged() {
+    assert_eq!(tcp(Origin::Link, POD, "10.244.2.2:80"), ACCEPT);
+    assert_eq!(tcp(Origin::Link, OUTSIDE, "192.168.1.101:22"), ACCEPT);
+    assert_eq!(tcp(Origin::Node, NODE, "192.168.1.1:53"), ACCEPT);
+}
+
+#[test]
+fn ipv6_is_the_same() {
+    assert_eq!(tcp(Origin::Link, "fd00:10:244::9", "[fd00:10:96::1]:80"), dnat("[fd00:10:244::2]:8080", false));
+    assert_eq!(tcp(Origin::Link, "fd00:10:244::2", "[fd00:10:96::1]:80"), dnat("[fd00:10:244::2]:8080", true));
+    assert_eq!(tcp(Origin::Link, "fd00::20", "[fd00::101]:30082"), dnat("[fd00:10:244::2]:8080", true));
+    assert_eq!(tcp(Origin::Link, "fd00::20", "[fd00::101]:30081"), Fate::Reject);
+    assert_eq!(tcp(Origin::Node, "::1", "[::1]:30082"), ACCEPT);
+    assert_eq!(tcp(Origin::Link, "fd00:10:244::9", "[fd00:10:96::1]:81"), Fate::Reject);
+    assert_eq!(tcp(Origin::Link, "fd00:10:244::9", "[fd00:10:96::7]:80"), Fate::Drop);
+    assert_eq!(tcp(Origin::Link, OUTSIDE, "192.168.1.101:30082"), ACCEPT, "all its endpoints are IPv6");
+}
+
+#[test]
+fn steps_name_the_service() {
+    let walk = run(Origin::Link, Protocol::Tcp, OUTSIDE, "192.168.1.101:30080", 1);
+    let steps: Vec<String> =
+        walk.steps.iter().map(|step| format!("{}: {} ({})", step.chain, step.effect, step.comment)).collect();
+    let expected = [
+        "nat-prerouting: jump services ()",
+        "services: goto nodeport-3 (default/web:http)",
+        "nodeport-3: jump mark-for-masquerade ()",
+        "mark-for-masquerade: mark 0x4000 ()",
+        "nodeport-3: dnat to 10.244.1.3:8080 (default/web:http)",
+        "filter-forward: jump service-endpoints-check ()",
+        "filter-forward: jump cluster-ips-check ()",
+        "nat-postrouting: mark 0x0 (clear the mark)",
+        "nat-postrouting: masquerade ()",
+    ];
+    assert_eq!(steps, expected);
+}
+
+/// The walk must depend on what is loaded, not on what the rules usually say.
+#[test]
+fn an_emptied_map_translates_nothing() {
+    let mut model = model();
+    model.tables.get_mut(&Family::Ip).unwrap().sets.insert(Set::ServiceEndpoints, BTreeMap::new());
+    let packet = Packet {
+        source: address(POD),
+        source_port: 40000,
+        destination: address("10.96.0.10"),
+        destination_port: 80,
+        protocol: Protocol::Tcp,
+        from: Origin::Link,
+    };
+    let surroundings = Surroundings { is_local: &|_| false, choose: &mut |_| 0 };
+    assert_eq!(walk(&model, packet, surroundings).fate, Fate::Reject);
+}

@@ -1,0 +1,230 @@
+//! Sees network namespaces end.
+//!
+//! The kernel destroys them later, in its own thread. The witness is a namespace that knows each of them by a number,
+//! which keeps none of them alive; a number that vanishes says that nothing holds that namespace any more and that the
+//! kernel has begun to destroy it. That it is done is told by the canary: one end of a cable is in the witness, the
+//! other in a namespace that is let go of together with the lab's. The kernel destroys namespaces in order, links last,
+//! so when the canary's link vanishes after the last number, all is gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket};
+
+use super::{Leftover, TeardownReport, holders};
+use crate::desired::{End, Mac, Veth};
+use crate::kernel::net::orders::{Numbers, Orders};
+use crate::kernel::net::space::Space;
+use crate::kernel::net::{NetError, doing};
+use crate::kernel::netlink::{Family, Netlink};
+
+/// How long to wait while nothing ends at all. The kernel takes 1 ms a namespace, and longer on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long to wait for namespaces that neither a process nor a mount holds. Connections that are being closed do, the
+/// longest of which take the kernel two minutes to give up.
+const PATIENCE_WITH_SOCKETS: Duration = Duration::from_secs(5);
+
+pub struct Witness {
+    space: Space,
+    /// Readable when a link or a number has vanished from the space.
+    bell: OwnedFd,
+    canary: Option<OwnedFd>,
+    subjects: BTreeMap<u32, Subject>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Subject {
+    pub name: String,
+    pub inode: u64,
+}
+
+impl Witness {
+    /// To be called while the namespaces are there.
+    pub fn call(namespaces: &BTreeMap<String, OwnedFd>) -> Result<Witness, NetError> {
+        let seat = thread::scope(|scope| {
+            let thread = thread::Builder::new().name("witness".to_string()).spawn_scoped(scope, Witness::seat);
+            let joined = thread.map_err(doing("start a thread for the witness"))?.join();
+            joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        let (mut witness, mut number) = (seat?, FIRST_NUMBER);
+        for (name, fd) in namespaces {
+            let file = fd.try_clone().map(File::from).and_then(|file| file.metadata());
+            let inode = file.map_err(doing(format!("look at network namespace {name}")))?.ino();
+            witness.space.give_number(fd.as_fd(), number)?;
+            witness.subjects.insert(number, Subject { name: name.clone(), inode });
+            number += 1;
+        }
+        Ok(witness)
+    }
+
+    /// The witness's own namespace, with the canary. The calling thread is left in it.
+    fn seat() -> Result<Witness, NetError> {
+        let failed = |cause: Errno| NetError::new("create a network namespace that sees the lab's end", cause);
+        unshare(CloneFlags::CLONE_NEWNET).map_err(failed)?;
+        let fd = own_namespace()?;
+        let netlink = Netlink::open(Family::Route).map_err(doing("talk to the kernel about links"))?;
+        let mut witness = Witness {
+            space: Space::new("witness", fd, netlink, 1),
+            bell: bell().map_err(failed)?,
+            canary: None,
+            subjects: BTreeMap::new(),
+        };
+        witness.hang_canary()?;
+        Ok(witness)
+    }
+
+    /// A namespace that the canary's cable leads to, and whose end will be seen.
+    fn hang_canary(&mut self) -> Result<(), NetError> {
+        let canary = thread::scope(|scope| {
+            let started = thread::Builder::new().name("canary".to_string()).spawn_scoped(scope, || {
+                unshare(CloneFlags::CLONE_NEWNET).map_err(doing("create a network namespace"))?;
+                own_namespace()
+            });
+            let joined = started.map_err(doing("start a thread for the canary"))?.join();
+            joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })?;
+        let end = |last| End {
+            netns: String::new(),
+            name: CANARY.to_string(),
+            altname: None,
+            mac: Mac([2, 0, 0, 0, 0, last]),
+            addresses: Vec::new(),
+            bridge: None,
+            routes: BTreeSet::new(),
+        };
+        let numbers = Numbers { outer: self.space.next_number(), inner: 1000 };
+        let mut orders = Orders::new();
+        orders.veth(&Veth { inner: end(1), outer: end(2) }, canary.as_fd(), Some(numbers));
+        self.space.run(orders, CANARY)?;
+        self.canary = Some(canary);
+        Ok(())
+    }
+
+    /// Waits for the end of all, and reports what does not end. To be called when all has been let go of.
+    pub fn see_them_gone(mut self, report: &mut TeardownReport) {
+        if let Err(error) = self.watch(report) {
+            report.errors.push(error.to_string());
+        }
+    }
+
+    fn watch(&mut self, report: &mut TeardownReport) -> Result<(), NetError> {
+        loop {
+            // Let go of now, it is destroyed after, or together with, what was let go of before.
+            self.canary = None;
+            let (mut alive_before, mut progress) = (self.alive()?, Instant::now());
+            let all_ended_before_canary = loop {
+                let alive = self.alive()?;
+                let canary_there = self.space.link(CANARY)?.is_some();
+                if !canary_there {
+                    break alive_before.is_empty();
+                }
+                if alive != alive_before {
+                    progress = Instant::now();
+                }
+                alive_before = alive;
+                if progress.elapsed() > PATIENCE {
+                    report.left.push(Leftover {
+                        what: "network namespaces in the kernel's queue".to_string(),
+                        why: format!("it has destroyed none for {} s", PATIENCE.as_secs()),
+                        fix: "see the kernel's log (`dmesg`) for what it waits for".to_string(),
+                    });
+                    return Ok(());
+                }
+                self.wait_for_bell(PATIENCE.saturating_sub(progress.elapsed()))?;
+            };
+            if all_ended_before_canary {
+                return Ok(());
+            }
+            // Some were let go of later than the canary, or not at all.
+            if !self.await_the_held(report)? {
+                return Ok(());
+            }
+            self.hang_canary()?;
+        }
+    }
+
+    /// Whether all have ended; if not, and nothing promises that they will, it is reported.
+    fn await_the_held(&self, report: &mut TeardownReport) -> Result<bool, NetError> {
+        let since = Instant::now();
+        loop {
+            let alive = self.alive()?;
+            if alive.is_empty() {
+                return Ok(true);
+            }
+            let subjects: Vec<&Subject> = alive.iter().filter_map(|number| self.subjects.get(number)).collect();
+            let held = holders::find(&subjects);
+            // The scan takes time, in which a process may have ended.
+            let alive = self.alive()?;
+            let held_now = held.iter().any(|(subject, _)| {
+                self.subjects.iter().any(|(number, known)| known == *subject && alive.contains(number))
+            });
+            if held_now || since.elapsed() > PATIENCE_WITH_SOCKETS {
+                let alive = alive.iter().filter_map(|number| self.subjects.get(number));
+                report.left.extend(alive.map(|subject| leftover(subject, held.get(subject))));
+                return Ok(false);
+            }
+            self.wait_for_bell(PATIENCE_WITH_SOCKETS.saturating_sub(since.elapsed()))?;
+        }
+    }
+
+    /// The numbers of the lab's namespaces that somebody still holds.
+    fn alive(&self) -> Result<BTreeSet<u32>, NetError> {
+        Ok(self.space.numbers()?.into_iter().filter(|number| self.subjects.contains_key(number)).collect())
+    }
+
+    fn wait_for_bell(&self, at_most: Duration) -> Result<(), NetError> {
+        let failed = doing::<Errno>("wait for network namespaces to end");
+        let timeout = u16::try_from(at_most.as_millis()).unwrap_or(u16::MAX).max(1);
+        let mut fds = [PollFd::new(self.bell.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::from(timeout)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
+        // What rang is not looked at, so a message that was cut short or lost does no harm.
+        let mut ring = [0; 64];
+        while matches!(recv(self.bell.as_raw_fd(), &mut ring, MsgFlags::empty()), Ok(_) | Err(Errno::ENOBUFS)) {}
+        Ok(())
+    }
+}
+
+const CANARY: &str = "canary";
+/// The kernel gives out numbers from 0 on, as it did to the canary's namespace.
+const FIRST_NUMBER: u32 = 1 << 20;
+
+fn leftover(subject: &Subject, holders: Option<&Vec<String>>) -> Leftover {
+    let what = format!("network namespace {}", subject.name);
+    match holders {
+        Some(holders) => Leftover {
+            what,
+            why: format!("it is held by {}", holders.join(", ")),
+            fix: "it ends by itself when that does".to_string(),
+        },
+        None => Leftover {
+            what,
+            why: "no process and no mount holds it, so connections that are being closed do".to_string(),
+            fix: "it ends by itself when the kernel has given them up, within two minutes".to_string(),
+        },
+    }
+}
+
+fn own_namespace() -> Result<OwnedFd, NetError> {
+    let file = File::open("/proc/thread-self/ns/net").map_err(doing("open a network namespace"))?;
+    Ok(file.into())
+}
+
+/// A socket that gets a message when something happens to the links or numbers of the calling thread's namespace.
+fn bell() -> Result<OwnedFd, Errno> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+    let groups = (1 << (libc::RTNLGRP_LINK - 1)) | (1 << (libc::RTNLGRP_NSID - 1));
+    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
+    Ok(socket)
+}

@@ -1,0 +1,305 @@
+//! Pods that are bound to a node and have an address: their cable, their files, their containers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use k8s_openapi::api::core::v1::{Container as PodContainer, Pod as PodView};
+
+use super::topology::ETH0;
+use super::{Machine, catalogue, names, services};
+use crate::desired::{Container, Desired, End, Netns, NetnsRole, Pod, RestartPolicy, Route, Veth};
+use crate::object::lab::{Lab, Node};
+use crate::object::{Object, Snapshot, kind};
+
+/// The annotation in which `control/ipam.rs` keeps a pod's addresses, comma separated.
+pub const POD_IPS: &str = "nslab.dev/pod-ips";
+
+pub fn add(desired: &mut Desired, snapshot: &Snapshot, lab: &Lab, nodes: &[Node], machine: &Machine) {
+    let mut links: BTreeMap<(String, bool), BTreeMap<String, String>> = BTreeMap::new();
+    for object in snapshot.list(&kind::POD) {
+        let Ok(view) = object.view::<PodView>() else { continue };
+        let Some(spec) = &view.spec else { continue };
+        let finished = matches!(object.str_at(&["status", "phase"]), Some("Succeeded" | "Failed"));
+        let node = nodes.iter().find(|n| Some(n.name.as_str()) == spec.node_name.as_deref());
+        let Some(node) = node.filter(|_| !finished) else { continue };
+        let host_network = spec.host_network == Some(true);
+        let addresses = if host_network { node.addresses.clone() } else { annotated_addresses(object) };
+        if addresses.is_empty() {
+            continue;
+        }
+        let netns = if host_network {
+            names::node_netns(&desired.lab, &node.name)
+        } else {
+            let netns = names::pod_netns(&desired.lab, object.namespace(), object.name());
+            let role = NetnsRole::Pod;
+            desired.netns.insert(netns.clone(), Netns { role, forwarding: false, bridges: BTreeMap::new() });
+            let cable = cable(&desired.lab, object, &netns, node, &addresses);
+            desired.veths.insert(format!("{netns}/{ETH0}"), cable);
+            netns
+        };
+        let key = (object.namespace().to_string(), spec.enable_service_links != Some(false));
+        let service_links =
+            links.entry(key).or_insert_with_key(|(ns, links)| services::environment(snapshot, ns, *links));
+        let pod = pod(object, &view, lab, node, machine, netns, addresses, service_links);
+        desired.pods.insert(format!("{}/{}", object.namespace(), object.name()), Arc::new(pod));
+    }
+}
+
+fn annotated_addresses(pod: &Object) -> Vec<IpAddr> {
+    let list = pod.annotation(POD_IPS).unwrap_or_default();
+    list.split(',').filter_map(|address| address.trim().parse().ok()).collect()
+}
+
+/// A pod is routed, not bridged: its address is a /32, its gateway is the node's end of its own cable, and the node has
+/// a route to it. So a reply always passes the node's address translation, whatever br_netfilter is set to.
+fn cable(lab: &str, pod: &Object, netns: &str, node: &Node, addresses: &[IpAddr]) -> Veth {
+    let single = |address: &IpAddr| IpNet::from(*address);
+    let gateways: Vec<IpAddr> = node.pod_subnets.iter().filter_map(|subnet| subnet.hosts().next()).collect();
+    let mut inner_routes = BTreeSet::new();
+    for gateway in &gateways {
+        let everything = match gateway {
+            IpAddr::V4(_) => IpNet::V4(ipnet::Ipv4Net::default()),
+            IpAddr::V6(_) => IpNet::V6(ipnet::Ipv6Net::default()),
+        };
+        inner_routes.insert(Route { to: single(gateway), via: None, source: None });
+        inner_routes.insert(Route { to: everything, via: Some(*gateway), source: None });
+    }
+    let mac = addresses.first().map_or_else(|| names::mac_from(netns), |a| names::mac_of(*a));
+    let inner = End {
+        netns: netns.to_string(),
+        name: ETH0.to_string(),
+        altname: None,
+        mac,
+        addresses: addresses.iter().map(single).collect(),
+        bridge: None,
+        routes: inner_routes,
+    };
+    let (name, altname) = names::hashed_interface("veth", &format!("{}.{}", pod.namespace(), pod.name()));
+    let outer = End {
+        netns: names::node_netns(lab, &node.name),
+        mac: names::mac_from(&name),
+        name,
+        altname,
+        addresses: gateways.iter().map(single).collect(),
+        bridge: None,
+        routes: addresses.iter().map(|a| Route { to: single(a), via: None, source: None }).collect(),
+    };
+    Veth { inner, outer }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn pod(
+    object: &Object,
+    view: &PodView,
+    lab: &Lab,
+    node: &Node,
+    machine: &Machine,
+    netns: String,
+    addresses: Vec<IpAddr>,
+    service_links: &BTreeMap<String, String>,
+) -> Pod {
+    let spec = view.spec.clone().unwrap_or_default();
+    let grace = spec.termination_grace_period_seconds.and_then(|s| u64::try_from(s).ok()).unwrap_or(30);
+    let deletion_grace = view.metadata.deletion_grace_period_seconds.and_then(|s| u64::try_from(s).ok());
+    let host_network = spec.host_network == Some(true);
+    let hostname = match &spec.hostname {
+        _ if host_network => node.name.clone(),
+        Some(hostname) => hostname.clone(),
+        // The kernel's limit is 64 bytes; the kubelet cuts at 63.
+        None => object.name().chars().take(63).collect::<String>().trim_end_matches(['-', '.']).to_string(),
+    };
+    let containers = spec.containers.iter().map(|c| container(c, object, node, machine, service_links, &addresses));
+    Pod {
+        namespace: object.namespace().to_string(),
+        name: object.name().to_string(),
+        uid: object.uid().to_string(),
+        node: node.name.clone(),
+        netns,
+        resolv_conf: resolv_conf(lab, object.namespace(), &spec),
+        hosts: hosts(&hostname, &addresses, &spec),
+        hostname,
+        restart_policy: match spec.restart_policy.as_deref() {
+            Some("Never") => RestartPolicy::Never,
+            Some("OnFailure") => RestartPolicy::OnFailure,
+            _ => RestartPolicy::Always,
+        },
+        containers: containers.collect(),
+        grace_seconds: grace,
+        stopping: object.is_terminating().then(|| deletion_grace.unwrap_or(grace)),
+        addresses,
+    }
+}
+
+fn container(
+    container: &PodContainer,
+    pod: &Object,
+    node: &Node,
+    machine: &Machine,
+    service_links: &BTreeMap<String, String>,
+    addresses: &[IpAddr],
+) -> Container {
+    let env = environment(container, pod, node, service_links, addresses);
+    let known: BTreeMap<&str, &str> = env.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    let expand = |words: &Option<Vec<String>>| -> Option<Vec<String>> {
+        words.as_ref().map(|words| words.iter().map(|word| expand_references(word, &known)).collect())
+    };
+    let (command, args) = (expand(&container.command), expand(&container.args));
+    let image = container.image.clone().unwrap_or_default();
+    let program = catalogue::resolve(&image, command.as_deref(), args.as_deref(), &machine.programs);
+    Container {
+        name: container.name.clone(),
+        image,
+        program,
+        env,
+        working_dir: container.working_dir.clone().filter(|dir| !dir.is_empty()),
+        stdin: container.stdin == Some(true),
+        stdin_once: container.stdin_once == Some(true),
+        tty: container.tty == Some(true),
+    }
+}
+
+/// The Services' variables, then the container's own, which win; each may refer to those before it.
+fn environment(
+    container: &PodContainer,
+    pod: &Object,
+    node: &Node,
+    service_links: &BTreeMap<String, String>,
+    addresses: &[IpAddr],
+) -> Vec<(String, String)> {
+    let mut variables = service_links.clone();
+    let mut own: Vec<(String, String)> = Vec::new();
+    for variable in container.env.iter().flatten() {
+        let known: BTreeMap<&str, &str> = variables.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let value = match (&variable.value, variable.value_from.as_ref().and_then(|from| from.field_ref.as_ref())) {
+            (Some(value), _) => expand_references(value, &known),
+            (None, Some(field)) => field_value(&field.field_path, pod, node, addresses),
+            (None, None) => String::new(),
+        };
+        variables.insert(variable.name.clone(), value.clone());
+        own.retain(|(name, _)| *name != variable.name);
+        own.push((variable.name.clone(), value));
+    }
+    let mut all: Vec<(String, String)> = Vec::with_capacity(service_links.len() + own.len());
+    let overridden = |name: &str| own.iter().any(|(own, _)| own == name);
+    all.extend(service_links.iter().filter(|(name, _)| !overridden(name)).map(|(k, v)| (k.clone(), v.clone())));
+    all.extend(own);
+    all
+}
+
+/// A downward API `fieldRef`.
+fn field_value(path: &str, pod: &Object, node: &Node, addresses: &[IpAddr]) -> String {
+    let list = |addresses: &[IpAddr]| addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(",");
+    let first = |addresses: &[IpAddr]| addresses.first().map(IpAddr::to_string).unwrap_or_default();
+    match path {
+        "status.podIP" => first(addresses),
+        "status.podIPs" => list(addresses),
+        "status.hostIP" => first(&node.addresses),
+        "status.hostIPs" => list(&node.addresses),
+        _ => {
+            if let Some((field, key)) = path.strip_suffix("']").and_then(|p| p.split_once("['")) {
+                let metadata_field = field.strip_prefix("metadata.").unwrap_or(field);
+                return pod.str_at(&["metadata", metadata_field, key]).unwrap_or_default().to_string();
+            }
+            pod.str_at(&path.split('.').collect::<Vec<_>>()).unwrap_or_default().to_string()
+        }
+    }
+}
+
+/// `$(NAME)` becomes its value where NAME is known and stays as it is elsewhere; `$$` is a plain `$`.
+fn expand_references(text: &str, known: &BTreeMap<&str, &str>) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+        } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|r| r.split_once(')')) {
+            match known.get(name) {
+                Some(value) => out.push_str(value),
+                None => out.push_str(&format!("$({name})")),
+            }
+            rest = after;
+        } else {
+            out.push('$');
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+fn resolv_conf(lab: &Lab, namespace: &str, spec: &k8s_openapi::api::core::v1::PodSpec) -> String {
+    let policy = spec.dns_policy.as_deref().unwrap_or("ClusterFirst");
+    let host_network = spec.host_network == Some(true);
+    let (mut servers, mut searches, mut options) = (Vec::new(), Vec::new(), Vec::new());
+    if policy == "ClusterFirstWithHostNet" || (policy == "ClusterFirst" && !host_network) {
+        let domain = "cluster.local";
+        servers.push(lab.api_and_dns_cluster_ips().1.to_string());
+        searches.extend([format!("{namespace}.svc.{domain}"), format!("svc.{domain}"), domain.to_string()]);
+        options.push("ndots:5".to_string());
+    }
+    if let Some(config) = &spec.dns_config {
+        servers.extend(config.nameservers.iter().flatten().cloned());
+        searches.extend(config.searches.iter().flatten().cloned());
+        for option in config.options.iter().flatten() {
+            let name = option.name.clone().unwrap_or_default();
+            options.retain(|o| o.split(':').next() != Some(name.as_str()));
+            options.push(option.value.as_ref().map_or(name.clone(), |value| format!("{name}:{value}")));
+        }
+    }
+    let mut text = String::new();
+    if !searches.is_empty() {
+        text.push_str(&format!("search {}\n", searches.join(" ")));
+    }
+    for server in servers {
+        text.push_str(&format!("nameserver {server}\n"));
+    }
+    if !options.is_empty() {
+        text.push_str(&format!("options {}\n", options.join(" ")));
+    }
+    text
+}
+
+fn hosts(hostname: &str, addresses: &[IpAddr], spec: &k8s_openapi::api::core::v1::PodSpec) -> String {
+    let mut text = String::from(
+        "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
+         fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n",
+    );
+    for address in addresses {
+        text.push_str(&format!("{address}\t{hostname}\n"));
+    }
+    if let Some(aliases) = spec.host_aliases.as_ref().filter(|aliases| !aliases.is_empty()) {
+        text.push_str("\n# Entries added by HostAliases.\n");
+        for alias in aliases {
+            text.push_str(&format!(
+                "{}\t{}\n",
+                alias.ip,
+                alias.hostnames.iter().flatten().cloned().collect::<Vec<_>>().join("\t")
+            ));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_expanded_as_the_kubelet_does() {
+        let known = BTreeMap::from([("A", "1"), ("B", "$(A)")]);
+        for (text, expected) in [
+            ("$(A)-$(A)", "1-1"),
+            ("$$(A)", "$(A)"),
+            ("$(C) $(A", "$(C) $(A"),
+            ("$(B)", "$(A)"),
+            ("cost: 5$", "cost: 5$"),
+            ("$A", "$A"),
+        ] {
+            assert_eq!(expand_references(text, &known), expected, "{text}");
+        }
+    }
+}

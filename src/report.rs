@@ -1,0 +1,344 @@
+//! How a lab is doing, as one value: what `lab status` prints, what `lab up` waits for, what `-o json` gives. A pure
+//! function of the objects and of what the agent could not do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::object::selector::Selector;
+use crate::object::{Object, Snapshot, kind};
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    pub lab: String,
+    /// Nothing is waited for, and all of it has been made in the kernel.
+    pub ready: bool,
+    pub nodes: Vec<NodeLine>,
+    pub pods: Vec<PodLine>,
+    pub services: Vec<ServiceLine>,
+    /// What is not as its object says it should be, each with the cause and the next step.
+    pub waiting: Vec<Waiting>,
+    /// What works as written, but hardly as meant.
+    pub notes: Vec<String>,
+    /// Kinds that are kept and listed, but that nothing here acts on, with the number of objects.
+    pub not_acted_on: BTreeMap<String, usize>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeLine {
+    pub name: String,
+    pub control_plane: bool,
+    pub address: String,
+    pub ready: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodLine {
+    pub namespace: String,
+    pub name: String,
+    pub node: String,
+    pub address: String,
+    pub ready: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceLine {
+    pub namespace: String,
+    pub name: String,
+    #[serde(rename = "type")]
+    pub type_: String,
+    pub cluster_ip: String,
+    /// As kubectl prints them: `80:30000/TCP`.
+    pub ports: String,
+    /// The number of ready endpoints.
+    pub endpoints: usize,
+    /// How to try it.
+    pub tries: Vec<Try>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Try {
+    /// The command line, to be typed on this machine.
+    pub command: String,
+    /// What the answer shows: `from outside the cluster`, `from node w1-k8s`.
+    pub note: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    /// `pod default/web-1`
+    pub object: String,
+    pub cause: String,
+    /// What to do about it, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// It will not mend itself.
+    pub stuck: bool,
+}
+
+/// What the agent has to add to the objects.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    /// The resourceVersion that the kernel has been brought up to.
+    pub made: u64,
+    /// Steps that failed: what was tried, and why it failed.
+    pub failed: Vec<(String, String)>,
+}
+
+pub fn report(lab: &str, snapshot: &Snapshot, progress: &Progress) -> Report {
+    let mut report = Report { lab: lab.to_string(), ..Report::default() };
+    for (step, error) in &progress.failed {
+        report.wait(step, error.clone(), None, true);
+    }
+    nodes(&mut report, snapshot);
+    pods(&mut report, snapshot);
+    workloads(&mut report, snapshot);
+    services(&mut report, snapshot);
+    for (key, _) in snapshot.iter().filter(|(key, _)| !key.kind.acted_on && !is_built_in(key)) {
+        *report.not_acted_on.entry(key.kind.kind.to_string()).or_default() += 1;
+    }
+    report.ready = report.waiting.is_empty() && progress.made >= snapshot.resource_version();
+    report
+}
+
+/// Objects that every cluster has from the start.
+fn is_built_in(key: &crate::object::Key) -> bool {
+    *key.kind == kind::SERVICE_ACCOUNT && key.name == "default"
+        || *key.kind == kind::CONFIG_MAP && key.name == "kube-root-ca.crt"
+}
+
+impl Report {
+    fn wait(&mut self, object: &str, cause: impl Into<String>, next: Option<String>, stuck: bool) {
+        self.waiting.push(Waiting { object: object.to_string(), cause: cause.into(), next, stuck });
+    }
+}
+
+fn nodes(report: &mut Report, snapshot: &Snapshot) {
+    let mut lines: Vec<NodeLine> = Vec::new();
+    for node in snapshot.list(&kind::NODE) {
+        let ready = condition(node, "Ready").is_some_and(|c| c["status"] == "True");
+        if !ready {
+            let cause = condition(node, "Ready").and_then(|c| c["message"].as_str()).unwrap_or("it is being made");
+            report.wait(&format!("node {}", node.name()), cause, None, false);
+        }
+        let addresses = node.at(&["status", "addresses"]).and_then(Value::as_array);
+        let internal = addresses.into_iter().flatten().find(|a| a["type"] == "InternalIP");
+        lines.push(NodeLine {
+            name: node.name().to_string(),
+            control_plane: node.label("node-role.kubernetes.io/control-plane").is_some(),
+            address: internal.and_then(|a| a["address"].as_str()).unwrap_or_default().to_string(),
+            ready,
+        });
+    }
+    report.nodes = lines;
+}
+
+fn pods(report: &mut Report, snapshot: &Snapshot) {
+    for pod in snapshot.list(&kind::POD) {
+        let ready = condition(pod, "Ready").is_some_and(|c| c["status"] == "True");
+        let phase = pod.str_at(&["status", "phase"]).unwrap_or("Pending");
+        report.pods.push(PodLine {
+            namespace: pod.namespace().to_string(),
+            name: pod.name().to_string(),
+            node: pod.str_at(&["spec", "nodeName"]).unwrap_or_default().to_string(),
+            address: pod.str_at(&["status", "podIP"]).unwrap_or_default().to_string(),
+            ready,
+        });
+        let object = format!("pod {}/{}", pod.namespace(), pod.name());
+        if pod.is_terminating() {
+            report.wait(&object, "it is ending (its grace period runs)", None, false);
+        } else if !ready && phase != "Succeeded" {
+            let (cause, next, stuck) = why_not_ready(pod, phase);
+            report.wait(&object, cause, next, stuck);
+        }
+    }
+}
+
+fn why_not_ready(pod: &Object, phase: &str) -> (String, Option<String>, bool) {
+    let logs = |more: &str| {
+        let namespace = if pod.namespace() == "default" { String::new() } else { format!(" -n {}", pod.namespace()) };
+        Some(format!("lab logs{namespace} {}{more}", pod.name()))
+    };
+    if let Some(scheduled) = condition(pod, "PodScheduled").filter(|c| c["status"] == "False") {
+        let message = scheduled["message"].as_str().unwrap_or_default();
+        let next = "change the pod's nodeSelector, tolerations or nodeName, or the nodes' labels".to_string();
+        return (format!("no node takes it: {message}"), Some(next), true);
+    }
+    let statuses = pod.at(&["status", "containerStatuses"]).and_then(Value::as_array);
+    for status in statuses.into_iter().flatten() {
+        let name = status["name"].as_str().unwrap_or_default();
+        let waiting = &status["state"]["waiting"];
+        let message = waiting["message"].as_str().unwrap_or_default();
+        match waiting["reason"].as_str() {
+            Some(reason @ ("ErrImagePull" | "ImagePullBackOff")) => {
+                return (format!("container {name}: {reason}: {message}"), None, true);
+            }
+            Some("CrashLoopBackOff") => {
+                let end = &status["lastState"]["terminated"];
+                let code = end["exitCode"].as_i64().unwrap_or_default();
+                let said = end["message"].as_str().map(|m| format!(": {m}")).unwrap_or_default();
+                // Before the second start nothing is known to be wrong for good.
+                let stuck = status["restartCount"].as_i64().unwrap_or_default() > 0 || end["reason"] == "StartError";
+                let policy = pod.str_at(&["spec", "restartPolicy"]).unwrap_or("Always");
+                let cause = format!(
+                    "container {name} ended with code {code}{said}; restartPolicy {policy}: it is started again"
+                );
+                return (cause, logs(" --previous"), stuck);
+            }
+            _ => {}
+        }
+        if let Some(end) = status["state"]["terminated"].as_object().filter(|_| phase == "Failed") {
+            let code = end.get("exitCode").and_then(Value::as_i64).unwrap_or_default();
+            let said = end.get("message").and_then(Value::as_str).map(|m| format!(": {m}")).unwrap_or_default();
+            return (format!("container {name} ended with code {code}{said}"), logs(""), true);
+        }
+    }
+    let cause = match (phase, pod.str_at(&["spec", "nodeName"])) {
+        ("Failed", _) => "it failed",
+        (_, None | Some("")) => "it waits for a node",
+        _ => "its containers are being started",
+    };
+    (cause.to_string(), None, phase == "Failed")
+}
+
+/// Deployments and ReplicaSets whose pods are not all there yet: their pods' own causes stand with the pods.
+fn workloads(report: &mut Report, snapshot: &Snapshot) {
+    for kind in [&kind::DEPLOYMENT, &kind::REPLICA_SET] {
+        for object in snapshot.list(kind) {
+            if object.controller_uid().is_some() {
+                continue;
+            }
+            let wanted = object.i64_at(&["spec", "replicas"]).unwrap_or(1);
+            let available = if *kind == kind::DEPLOYMENT { "availableReplicas" } else { "readyReplicas" };
+            let has = object.i64_at(&["status", available]).unwrap_or(0);
+            let updated = object.i64_at(&["status", "updatedReplicas"]).unwrap_or(wanted);
+            let all = object.i64_at(&["status", "replicas"]).unwrap_or(0);
+            let seen = object.i64_at(&["status", "observedGeneration"]).unwrap_or(0) >= object.generation();
+            let paused = object.at(&["spec", "paused"]) == Some(&Value::Bool(true));
+            if seen && (has >= wanted && all == wanted && updated >= wanted || paused) {
+                continue;
+            }
+            let name = format!("{} {}/{}", kind.singular(), object.namespace(), object.name());
+            report.wait(&name, format!("{has} of {wanted} pods are available"), None, false);
+        }
+    }
+}
+
+fn services(report: &mut Report, snapshot: &Snapshot) {
+    let mut endpoints: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+    for slice in snapshot.list(&kind::ENDPOINT_SLICE) {
+        let Some(service) = slice.label("kubernetes.io/service-name") else { continue };
+        let found = endpoints.entry((slice.namespace(), service)).or_default();
+        let list = slice.at(&["endpoints"]).and_then(Value::as_array);
+        for endpoint in list.into_iter().flatten().filter(|e| e["conditions"]["ready"] != false) {
+            found.extend(endpoint["addresses"].as_array().into_iter().flatten().filter_map(Value::as_str));
+        }
+    }
+    let node = report.nodes.iter().find(|n| !n.control_plane).or(report.nodes.first()).cloned();
+    let with_host = snapshot.list(&kind::LAB).next().is_none_or(|lab| lab.annotation(kind::NO_HOST) != Some("true"));
+    for service in snapshot.list(&kind::SERVICE) {
+        let key = (service.namespace(), service.name());
+        let ready = endpoints.get(&key).map_or(0, BTreeSet::len);
+        let line = service_line(service, ready, node.as_ref().filter(|_| !is_the_clusters_own(service)), with_host);
+        selector_findings(report, snapshot, service, endpoints.get(&key));
+        report.services.push(line);
+    }
+}
+
+/// `kubernetes` and the DNS: nobody tries these with curl.
+fn is_the_clusters_own(service: &Object) -> bool {
+    matches!((service.namespace(), service.name()), ("default", "kubernetes") | ("kube-system", _))
+}
+
+fn service_line(service: &Object, endpoints: usize, node: Option<&NodeLine>, with_host: bool) -> ServiceLine {
+    let type_ = service.str_at(&["spec", "type"]).unwrap_or("ClusterIP");
+    let cluster_ip = service.str_at(&["spec", "clusterIP"]).unwrap_or_default();
+    let ports = service.at(&["spec", "ports"]).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let mut texts = Vec::new();
+    let mut tries = Vec::new();
+    for port in ports {
+        let number = port["port"].as_i64().unwrap_or_default();
+        let protocol = port["protocol"].as_str().unwrap_or("TCP");
+        let node_port = port["nodePort"].as_i64().filter(|p| *p > 0);
+        texts.push(match node_port {
+            Some(node_port) => format!("{number}:{node_port}/{protocol}"),
+            None => format!("{number}/{protocol}"),
+        });
+        let Some(node) = node.filter(|_| protocol == "TCP" && endpoints > 0) else { continue };
+        let curl = if number == 443 { "curl -k https://" } else { "curl http://" };
+        if let Some(port) = node_port {
+            let curl = format!("{curl}{}:{port}", node.address);
+            let command = if with_host { curl } else { format!("sudo lab client exec -- {curl}") };
+            tries.push(Try { command, note: "from outside the cluster".into() });
+        } else if cluster_ip.parse::<std::net::IpAddr>().is_ok() {
+            let command = format!("sudo lab node exec {} -- {curl}{cluster_ip}:{number}", node.name);
+            tries.push(Try { command, note: format!("from node {}", node.name) });
+        }
+    }
+    ServiceLine {
+        namespace: service.namespace().to_string(),
+        name: service.name().to_string(),
+        type_: type_.to_string(),
+        cluster_ip: cluster_ip.to_string(),
+        ports: texts.join(","),
+        endpoints,
+        tries,
+    }
+}
+
+/// Pods that are ready but not yet endpoints are waited for; a selector that matches nothing is said.
+fn selector_findings(report: &mut Report, snapshot: &Snapshot, service: &Object, endpoints: Option<&BTreeSet<&str>>) {
+    let Some(labels) = service.at(&["spec", "selector"]).and_then(Value::as_object).filter(|l| !l.is_empty()) else {
+        return;
+    };
+    let selector = Selector::from_map(labels);
+    let name = format!("service {}/{}", service.namespace(), service.name());
+    let mut matched = false;
+    for pod in snapshot.list_in(&kind::POD, service.namespace()).filter(|pod| selector.matches(pod.labels())) {
+        matched = true;
+        let ready = condition(pod, "Ready").is_some_and(|c| c["status"] == "True") && !pod.is_terminating();
+        let address = pod.str_at(&["status", "podIP"]).unwrap_or_default();
+        if ready && !endpoints.is_some_and(|list| list.contains(address)) {
+            report.wait(&name, format!("pod {} is not an endpoint yet", pod.name()), None, false);
+            return;
+        }
+    }
+    if !matched {
+        report.notes.push(unmatched_selector(snapshot, service, labels));
+    }
+}
+
+/// `Service X selects app=wbe: 0 pods match. Labels in use: app=web. Did you mean app=web?`
+pub fn unmatched_selector(snapshot: &Snapshot, service: &Object, labels: &serde_json::Map<String, Value>) -> String {
+    let pair = |(key, value): (&String, &Value)| format!("{key}={}", value.as_str().unwrap_or_default());
+    let wanted: Vec<String> = labels.iter().map(pair).collect();
+    let used: BTreeSet<String> = snapshot
+        .list_in(&kind::POD, service.namespace())
+        .flat_map(|pod| pod.labels().into_iter().flatten().map(pair).collect::<Vec<_>>())
+        .filter(|label| !label.starts_with("pod-template-hash="))
+        .collect();
+    let mut text = format!("Service {} selects {}: 0 pods match.", service.name(), wanted.join(","));
+    if used.is_empty() {
+        text.push_str(&format!(" There are no pods with labels in namespace {}.", service.namespace()));
+        return text;
+    }
+    text.push_str(&format!(" Labels in use: {}.", used.iter().cloned().collect::<Vec<_>>().join(", ")));
+    let near =
+        wanted.iter().filter_map(|label| crate::object::nearest::nearest(label, used.iter().map(String::as_str)));
+    let near: Vec<&str> = near.collect();
+    if !near.is_empty() {
+        text.push_str(&format!(" Did you mean {}?", near.join(",")));
+    }
+    text
+}
+
+fn condition<'a>(object: &'a Object, type_: &str) -> Option<&'a Value> {
+    object.at(&["status", "conditions"])?.as_array()?.iter().find(|c| c["type"] == type_)
+}

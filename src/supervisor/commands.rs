@@ -1,0 +1,120 @@
+//! The commands of `lab` that start, stop and examine labs: what they print, and their exit codes.
+
+use crate::cli::doctor::DoctorArgs;
+use crate::cli::down::DownArgs;
+use crate::cli::plan::{PlanArgs, render};
+use crate::cli::status::StatusArgs;
+use crate::cli::up::UpArgs;
+use crate::layout::Layout;
+use crate::object::lab::Lab;
+
+use super::{doctor, down, dry_run, status, up};
+
+pub const DEFAULT_NAME: &str = "lab";
+
+fn tokio() -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("start: {e}"))
+}
+
+fn fail(message: impl std::fmt::Display) -> u8 {
+    eprintln!("error: {message}");
+    1
+}
+
+pub fn up(name: Option<&str>, args: &UpArgs) -> u8 {
+    let result = tokio().map_err(up::UpError).and_then(|runtime| up::up(name, args, &runtime));
+    match result {
+        Ok(()) => 0,
+        Err(error) => fail(error),
+    }
+}
+
+pub fn down(name: Option<&str>, args: &DownArgs) -> u8 {
+    let labs = if args.all { down::labs() } else { vec![name.unwrap_or(DEFAULT_NAME).to_string()] };
+    if labs.is_empty() {
+        println!("There is no lab on this machine: nothing to take down.");
+    }
+    let mut code = 0;
+    for lab in labs {
+        match down::down(&lab, args.volumes) {
+            Ok(done) => {
+                print!("{}", down::render(&done));
+                if !done.is_clean() {
+                    code = 1;
+                }
+            }
+            Err(error) => code = fail(error),
+        }
+    }
+    code
+}
+
+pub fn plan(name: Option<&str>, args: &PlanArgs) -> u8 {
+    match try_plan(name, args) {
+        Ok(()) => 0,
+        Err(error) => fail(error),
+    }
+}
+
+fn try_plan(name: Option<&str>, args: &PlanArgs) -> Result<(), String> {
+    let read = up::read(&args.files).map_err(|e| e.to_string())?;
+    let name = up::lab_name(name, &read).map_err(|e| e.to_string())?;
+    let base = tokio()?.block_on(up::objects_of(&Layout::new(&name)));
+    let lab = read.lab.map_or_else(Lab::default, |(lab, _)| lab);
+    let manifests: Vec<_> = read.documents.iter().map(|document| document.object.to_value()).collect();
+    let run = dry_run::dry_run(&name, base, &lab, !args.no_host, &manifests, &super::machine());
+    let run = run.map_err(|e| e.to_string())?;
+    let json = |value: Result<String, serde_json::Error>| value.map_err(|e| format!("print the plan: {e}"));
+    match args.output.as_deref() {
+        None => print!("{}", render(&run.steps)),
+        Some("desired") => println!("{}", json(serde_json::to_string_pretty(&run.desired))?),
+        Some(_) => {
+            let step = |s: &crate::diff::Step| serde_json::json!({"action": s.action.to_string(), "reason": s.reason});
+            let steps: Vec<_> = run.steps.iter().map(step).collect();
+            println!("{}", json(serde_json::to_string_pretty(&steps))?);
+        }
+    }
+    Ok(())
+}
+
+pub fn status(name: Option<&str>, args: &StatusArgs) -> u8 {
+    let runtime = match tokio() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(error),
+    };
+    let labs = status::all(&runtime, name);
+    if args.output.is_some() {
+        let value = |lab: &status::LabStatus| match &lab.report {
+            Ok(report) => serde_json::to_value(report).unwrap_or_default(),
+            Err(error) => serde_json::json!({"lab": lab.lab, "ready": false, "error": error}),
+        };
+        println!("{:#}", serde_json::Value::Array(labs.iter().map(value).collect()));
+    } else {
+        for lab in &labs {
+            match &lab.report {
+                Ok(report) => print!("{}", crate::cli::status::render(report)),
+                Err(error) => println!("lab \"{}\": {error}", lab.lab),
+            }
+        }
+        if labs.is_empty() {
+            match name {
+                Some(name) => {
+                    println!("There is no lab \"{name}\" on this machine; start it with: sudo lab up --name {name}")
+                }
+                None => println!("There is no lab on this machine; start one with: sudo lab up"),
+            }
+        }
+    }
+    u8::from(labs.iter().any(|lab| !lab.report.as_ref().is_ok_and(|report| report.ready)))
+}
+
+pub fn doctor(args: &DoctorArgs) -> u8 {
+    let findings = doctor::examine();
+    let (text, broken) = doctor::render(&findings);
+    if args.output.is_some() {
+        println!("{:#}", doctor::to_json(&findings));
+    } else {
+        print!("{text}");
+    }
+    u8::from(broken)
+}

@@ -1,0 +1,96 @@
+//! `lab plan`: what `up` would do, without root and without doing it. The very code that a running lab uses, on a store
+//! in memory, with pods that become ready at once.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::control;
+use crate::desired::Desired;
+use crate::diff::{Step, diff};
+use crate::object::lab::Lab;
+use crate::object::write::Part;
+use crate::object::{Object, Snapshot, Write, kind};
+use crate::plan::{self, Machine};
+use crate::store::Store;
+
+/// As many rounds of controllers and simulated nodes as any manifest needs.
+const ROUNDS: usize = 50;
+
+#[derive(Debug, thiserror::Error)]
+pub enum DryRunError {
+    #[error("{0}")]
+    Refused(String),
+    #[error("plan the lab: {0}")]
+    Plan(#[from] crate::object::lab::LabError),
+}
+
+pub struct DryRun {
+    pub steps: Vec<Step>,
+    pub desired: Desired,
+}
+
+/// What the lab `name`, which has the objects `base` (none: it is not up), would be with `manifests` applied.
+pub fn dry_run(
+    name: &str,
+    base: Vec<Arc<Object>>,
+    lab: &Lab,
+    with_host: bool,
+    manifests: &[Value],
+    machine: &Machine,
+) -> Result<DryRun, DryRunError> {
+    let refused = |error: &dyn std::fmt::Display| DryRunError::Refused(error.to_string());
+    let store = Store::with_objects(base);
+    let mut context = control::Context::seeded(Timestamp::now(), 0);
+    let from = if store.snapshot().is_empty() {
+        let mut writes = control::bootstrap(&super::named(lab, name)).map_err(|error| refused(&error))?;
+        super::mark_host(&mut writes, with_host);
+        for result in store.commit(writes) {
+            result.map_err(|error| refused(&error))?;
+        }
+        Desired::default()
+    } else {
+        plan::plan(name, &store.snapshot(), machine)?
+    };
+    crate::api::apply_all(&store, manifests).map_err(|error| refused(&error))?;
+    for _ in 0..ROUNDS {
+        let before = store.snapshot().resource_version();
+        control::settle(&store, &mut context, ROUNDS);
+        store.commit(ready_pods(&store.snapshot()));
+        if store.snapshot().resource_version() == before {
+            break;
+        }
+    }
+    let desired = plan::plan(name, &store.snapshot(), machine)?;
+    Ok(DryRun { steps: diff(&from, &desired), desired })
+}
+
+/// Nodes and pods that do at once what they are asked to.
+fn ready_pods(snapshot: &Snapshot) -> Vec<Write> {
+    let ready = json!([{"type": "Ready", "status": "True"}]);
+    let mut writes = Vec::new();
+    for node in snapshot.list(&kind::NODE).filter(|node| node.at(&["status", "conditions"]).is_none()) {
+        let mut status = node.at(&["status"]).cloned().unwrap_or_else(|| json!({}));
+        status["conditions"] = ready.clone();
+        writes.push(with_status(node, status));
+    }
+    for pod in snapshot.list(&kind::POD).filter(|pod| pod.at(&["status", "podIPs"]).is_none()) {
+        let Some(ips) = pod.annotation(plan::POD_IPS) else { continue };
+        let ips: Vec<&str> = ips.split(',').collect();
+        let mut status = pod.at(&["status"]).cloned().unwrap_or_else(|| json!({}));
+        status["phase"] = "Running".into();
+        status["podIP"] = ips.first().copied().unwrap_or_default().into();
+        status["podIPs"] = ips.iter().map(|ip| json!({"ip": ip})).collect();
+        status["conditions"] = ready.clone();
+        status["startTime"] = Timestamp::now().to_string().into();
+        writes.push(with_status(pod, status));
+    }
+    writes
+}
+
+fn with_status(object: &Object, status: Value) -> Write {
+    let mut object = object.clone();
+    object.json_mut().insert("status".into(), status);
+    Write::Update(object, Part::Status)
+}

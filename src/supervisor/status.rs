@@ -1,0 +1,40 @@
+//! `lab status`: every lab on this machine.
+
+use crate::cli::client::{As, Client};
+use crate::layout::Layout;
+use crate::report::Report;
+
+use super::lock::Lock;
+
+pub const STATUS_PATH: &str = "/apis/nslab.dev/v1alpha1/status";
+
+/// A lab, and how it is doing; an error text when nobody answers for it.
+pub struct LabStatus {
+    pub lab: String,
+    pub report: Result<Report, String>,
+}
+
+pub fn all(runtime: &tokio::runtime::Runtime, only: Option<&str>) -> Vec<LabStatus> {
+    let labs = super::down::labs().into_iter().filter(|lab| only.is_none_or(|only| only == lab));
+    labs.map(|lab| {
+        let report = runtime.block_on(one(&lab));
+        LabStatus { lab, report }
+    })
+    .collect()
+}
+
+async fn one(lab: &str) -> Result<Report, String> {
+    let layout = Layout::new(lab);
+    if layout.run().exists() && Lock::holder(&layout.supervisor_lock()).is_none() {
+        return Err("its supervisor is not running: sudo lab up takes it over, sudo lab down removes it".into());
+    }
+    if !layout.run().exists() {
+        return Err(format!("it is down; data is kept in {}", layout.state().display()));
+    }
+    fetch(&Client::new(lab, layout.api_socket())).await
+}
+
+pub async fn fetch(client: &Client) -> Result<Report, String> {
+    let value = client.get_path(STATUS_PATH, As::Json).await.map_err(|error| error.to_string())?;
+    serde_json::from_value(value).map_err(|error| format!("read the lab's status: {error}"))
+}

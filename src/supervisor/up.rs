@@ -1,0 +1,241 @@
+//! `lab up`: read, check, start, apply, wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::lock::Lock;
+use super::start::{Orders, start};
+use super::status::fetch;
+use crate::cli::client::{Client, ClientError};
+use crate::cli::path::Query;
+use crate::cli::up::{Progress, UpArgs, failure, summary};
+use crate::kernel::preflight::{self, Level};
+use crate::layout::Layout;
+use crate::manifest::{self, Document};
+use crate::object::lab::Lab;
+use crate::object::{Object, kind};
+use crate::report::Report;
+
+/// Between two looks at a lab that is not ready yet.
+const LOOK: Duration = Duration::from_millis(2);
+/// After this long the looks become rarer.
+const SOON: Duration = Duration::from_secs(1);
+const LATER: Duration = Duration::from_millis(50);
+
+/// How long something that will not mend itself is given all the same.
+const STUCK: Duration = Duration::from_millis(1500);
+const APPLY_PATH: &str = "/apis/nslab.dev/v1alpha1/apply";
+
+/// Says what was tried and what to do; printed as it is.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UpError(pub String);
+
+fn because<E: std::fmt::Display>(doing: &str) -> impl FnOnce(E) -> UpError + '_ {
+    move |error| UpError(format!("{doing}: {error}"))
+}
+
+/// The manifests of a command line: the Lab document, if there is one, and all else.
+pub struct Read {
+    pub lab: Option<(Lab, Arc<str>)>,
+    pub documents: Vec<Document>,
+}
+
+/// Reads and checks every file before anything is changed.
+pub fn read(files: &[std::path::PathBuf]) -> Result<Read, UpError> {
+    let inputs: Vec<manifest::Input> =
+        files.iter().map(|file| manifest::Input::from_argument(&file.to_string_lossy())).collect();
+    let documents =
+        manifest::read(&inputs, manifest::Options::default()).map_err(|problems| UpError(problems.to_string()))?;
+    let (labs, documents): (Vec<Document>, Vec<Document>) =
+        documents.into_iter().partition(|d| d.object.kind().is_some_and(|k| *k == kind::LAB));
+    let mut lab = None;
+    for document in labs {
+        if lab.is_some() {
+            let problem = document.problem("", "a second Lab document: a lab has one", None);
+            return Err(UpError(problem.to_string()));
+        }
+        let read = document.object.view::<Lab>().map_err(|error| {
+            UpError(
+                document.problem("", format!("the Lab document cannot be read: {}", error.reason), None).to_string(),
+            )
+        })?;
+        if let Err(error) = read.complete_nodes() {
+            return Err(UpError(document.problem(&error.path, error.to_string(), None).to_string()));
+        }
+        lab = Some(((*read).clone(), document.start().to_string().into()));
+    }
+    Ok(Read { lab, documents })
+}
+
+/// The lab's name: from the command line, else from the Lab document.
+pub fn lab_name(asked: Option<&str>, read: &Read) -> Result<String, UpError> {
+    let written = || read.lab.as_ref().and_then(|(lab, _)| lab.metadata.name.clone());
+    let name = asked.map(str::to_string).or_else(written).unwrap_or_else(|| super::commands::DEFAULT_NAME.to_string());
+    match crate::object::lab::name_error(&name) {
+        None => Ok(name),
+        Some(reason) => Err(UpError(reason)),
+    }
+}
+
+pub fn up(asked: Option<&str>, args: &UpArgs, runtime: &tokio::runtime::Runtime) -> Result<(), UpError> {
+    let mut progress = Progress::new(args);
+    let read = read(&args.files)?;
+    for document in &read.documents {
+        for note in &document.notes {
+            progress.note(&note.to_string());
+        }
+    }
+    let name = lab_name(asked, &read)?;
+    let layout = Layout::new(&name);
+    if !super::is_root() {
+        let why = "it makes network namespaces, which only root may";
+        return Err(UpError(format!("bring up lab \"{name}\": {why}; run it with sudo")));
+    }
+    let lock = Lock::take(&layout.lock()).map_err(because(&format!("bring up lab \"{name}\"")))?;
+    let started = bring_up(&layout, &read, args, &mut progress)?;
+    let client = Client::new(&name, layout.api_socket());
+    let changes = runtime.block_on(apply(&client, &read.documents, &mut progress))?;
+    if !args.no_wait {
+        let report = runtime.block_on(wait(&client, args, &mut progress))?;
+        progress.finish();
+        let changed = started || changes > 0;
+        match &args.output {
+            Some(_) => println!("{}", serde_json::to_string_pretty(&report).map_err(because("print the report"))?),
+            None => print!("{}", summary(&report, progress.elapsed(), changed)),
+        }
+    }
+    drop(lock);
+    Ok(())
+}
+
+/// Starts the supervisor if none runs. True: the lab was not up.
+fn bring_up(layout: &Layout, read: &Read, args: &UpArgs, progress: &mut Progress) -> Result<bool, UpError> {
+    let name = layout.lab();
+    let lab = read.lab.as_ref().map(|(lab, _)| lab);
+    if Lock::holder(&layout.supervisor_lock()).is_some() {
+        return Ok(false);
+    }
+    let takes_over = layout.record().exists();
+    if !takes_over {
+        let default = Lab::default();
+        refuse_what_cannot_work(&preflight::check(lab.unwrap_or(&default), layout), name)?;
+    }
+    progress.line(&match takes_over {
+        true => format!("lab \"{name}\" has no supervisor: a new one takes over what runs"),
+        false => format!("starting lab \"{name}\""),
+    });
+    let orders = Orders { name: name.to_string(), lab: lab.cloned(), with_host: !args.no_host };
+    start(layout, &orders).map_err(because(&format!("start lab \"{name}\"")))?;
+    Ok(true)
+}
+
+fn refuse_what_cannot_work(findings: &[preflight::Finding], name: &str) -> Result<(), UpError> {
+    let errors: Vec<String> = findings
+        .iter()
+        .filter(|finding| finding.level == Level::Error)
+        .map(|finding| format!("{}: {}\n  fix: {}", finding.what, finding.why, finding.fix))
+        .collect();
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(UpError(format!("lab \"{name}\" cannot run on this machine, and nothing was changed\n{}", errors.join("\n"))))
+}
+
+/// Applies all documents or none. Returns how many were not as they are now.
+async fn apply(client: &Client, documents: &[Document], progress: &mut Progress) -> Result<usize, UpError> {
+    if documents.is_empty() {
+        return Ok(0);
+    }
+    let list: Vec<Value> = documents.iter().map(|document| document.object.to_value()).collect();
+    let answer = client.post_path(APPLY_PATH, &json!(list)).await;
+    let answer = answer.map_err(|error| UpError(refused(&error, documents)))?;
+    let mut changes = 0;
+    for item in answer["items"].as_array().into_iter().flatten() {
+        let outcome = item["outcome"].as_str().unwrap_or_default();
+        let text = |field: &str| item[field].as_str().unwrap_or_default();
+        for warning in item["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            progress.note(warning);
+        }
+        if outcome != "unchanged" {
+            changes += 1;
+            let kind = kind::by_api_version_kind(text("apiVersion"), text("kind"));
+            let resource = kind.map_or_else(|| text("kind").to_string(), |kind| kind.singular_resource());
+            progress.line(&format!("{resource}/{} {outcome}", text("name")));
+        }
+    }
+    Ok(changes)
+}
+
+/// Waits until the lab is ready, says why when it will not be, and gives up after the timeout.
+async fn wait(client: &Client, args: &UpArgs, progress: &mut Progress) -> Result<Report, UpError> {
+    let mut stuck_since = None;
+    loop {
+        let report = fetch(client).await.map_err(because("look at the lab"))?;
+        progress.report(&report);
+        if report.ready {
+            return Ok(report);
+        }
+        let waited = progress.elapsed();
+        let stuck = report.waiting.iter().any(|waiting| waiting.stuck);
+        let for_good = match (stuck, stuck_since) {
+            (false, _) => {
+                stuck_since = None;
+                false
+            }
+            (true, None) => {
+                stuck_since = Some(waited);
+                false
+            }
+            // What another controller or a restart is about to mend is mended within this.
+            (true, Some(since)) => waited.saturating_sub(since) > STUCK,
+        };
+        if for_good || waited >= args.timeout.0 {
+            progress.finish();
+            let after = waited.as_secs_f64();
+            return Err(UpError(format!(
+                "lab \"{}\" is not ready after {after:.1} s\n{}",
+                report.lab,
+                failure(&report)
+            )));
+        }
+        tokio::time::sleep(if waited < SOON { LOOK } else { LATER }).await;
+    }
+}
+
+/// Every object of a running lab; none when it is not up or may not be seen.
+pub async fn objects_of(layout: &Layout) -> Vec<Arc<Object>> {
+    let client = Client::new(layout.lab(), layout.api_socket());
+    let mut objects = Vec::new();
+    for kind in kind::ALL {
+        let Ok(items) = client.items(kind, None, &Query::default()).await else { return Vec::new() };
+        objects.extend(items.into_iter().filter_map(Object::from_value).map(Arc::new));
+    }
+    objects
+}
+
+/// The API's refusal, each error at its place in the files.
+fn refused(error: &ClientError, documents: &[Document]) -> String {
+    let ClientError::Status(status) = error else { return error.to_string() };
+    let causes = &status.raw_causes;
+    let mut lines = Vec::new();
+    for cause in causes {
+        let document = cause["index"].as_u64().and_then(|i| usize::try_from(i).ok()).and_then(|i| documents.get(i));
+        let Some(document) = document else { continue };
+        let fields = cause["details"]["causes"].as_array().map_or(&[][..], Vec::as_slice);
+        if fields.is_empty() {
+            lines.push(document.problem("", cause["message"].as_str().unwrap_or_default(), None).to_string());
+        }
+        for field in fields {
+            let path = field["field"].as_str().unwrap_or_default();
+            let message = format!("{path}: {}", field["message"].as_str().unwrap_or_default());
+            lines.push(document.problem(path, message, None).to_string());
+        }
+    }
+    if lines.is_empty() {
+        return error.to_string();
+    }
+    format!("nothing was applied\n{}", lines.join("\n"))
+}

@@ -1,0 +1,9 @@
+//! The API as its clients see it: served on a unix socket, over a store in memory.
+
+mod applying;
+mod harness;
+mod logs;
+mod objects;
+mod services;
+mod sessions;
+mod watches;
