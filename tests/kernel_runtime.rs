@@ -1,5 +1,7 @@
 //! The node runtime on the real kernel. Needs root; run inside scripts/sandbox.
 
+mod common;
+
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -43,6 +45,7 @@ impl Node {
     }
 
     fn with_mounts(lab: &str, extra_mounts: Vec<Bind>) -> Node {
+        common::require_sandbox();
         let layout = Layout::new(lab);
         let netns = netns();
         let runtime = desired::Runtime { netns: format!("{lab}.w1"), hostname: "w1".into(), extra_mounts };
