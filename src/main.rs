@@ -3,18 +3,20 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
-        Some("__node") => ExitCode::from(nslab::kernel::runtime::node_main()),
-        // Stands in until the built-in servers are merged.
-        Some("__applet") if arguments.next().as_deref() == Some("echo-hname") => stand_in(),
+        Some("__node") => ExitCode::from(nslab::kernel::runtime::node_main(stand_in)),
         _ => ExitCode::from(2),
     }
 }
 
-fn stand_in() -> ExitCode {
+/// Stands in until the built-in servers are merged.
+fn stand_in(argv: &[String]) -> u8 {
     use std::io::Write;
+    if argv.first().is_none_or(|name| name != "echo-hname") {
+        return 2;
+    }
     let Ok(listener) = std::net::TcpListener::bind("0.0.0.0:80") else {
         eprintln!("cannot bind to 0.0.0.0:80");
-        return ExitCode::FAILURE;
+        return 1;
     };
     println!("listening");
     if let Ok(mut ready) = std::fs::OpenOptions::new().write(true).open("/proc/self/fd/3") {
@@ -23,5 +25,5 @@ fn stand_in() -> ExitCode {
     for mut stream in listener.incoming().flatten() {
         let _ = stream.write_all(b"hello\n");
     }
-    ExitCode::SUCCESS
+    0
 }
