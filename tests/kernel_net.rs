@@ -20,6 +20,7 @@ use nix::sys::socket::{
 use nix::sys::time::TimeVal;
 use nslab::desired::{Bridge, End, Mac, Netns, NetnsRole, Route, Veth};
 use nslab::kernel::net::Network;
+use nslab::kernel::preflight::{self, Finding, Level, Subnet, Wanted};
 use nslab::kernel::teardown::teardown;
 use nslab::layout::{IP_NETNS, Layout};
 
@@ -159,7 +160,8 @@ fn bring_up(network: &Network, topology: &Topology) {
         network.add_veth(veth).unwrap();
     }
     for (name, netns, veth) in &topology.pods {
-        network.add_pod_network(name, netns, veth).unwrap();
+        network.add_netns(name, netns).unwrap();
+        network.add_veth(veth).unwrap();
     }
 }
 
@@ -380,7 +382,8 @@ fn a_taken_interface_number_is_no_obstacle() {
     let taken = json("ip -j -n t.w1 link").as_array().unwrap().iter().map(|l| l["ifindex"].as_u64().unwrap()).max();
     run(&format!("ip -n t.w1 link add taken index {} type bridge", taken.unwrap() + 1));
     let veth = pod_veth("t.default.d", "t.w1", "10.244.1.1", "10.244.1.9", 29);
-    network.add_pod_network("t.default.d", &netns(NetnsRole::Pod), &veth).unwrap();
+    network.add_netns("t.default.d", &netns(NetnsRole::Pod)).unwrap();
+    network.add_veth(&veth).unwrap();
     assert_pings(&network, "t.default.d", "10.244.1.2");
     assert_eq!(run("ip -n t.w1 -o addr show dev taken"), "");
 }
@@ -403,13 +406,14 @@ fn two_threads_make_pods_at_once_and_removed_ones_come_back() {
             for half in pods.chunks(20) {
                 scope.spawn(move || {
                     for (name, veth) in half {
-                        network.add_pod_network(name, &netns(NetnsRole::Pod), veth).unwrap();
+                        network.add_netns(name, &netns(NetnsRole::Pod)).unwrap();
+                        network.add_veth(veth).unwrap();
                     }
                 });
             }
         });
         for (_, veth) in &pods {
-            assert_pings(&network, "t.client", &veth.inner.addresses[0].addr().to_string());
+            assert_pings(network, "t.client", &veth.inner.addresses[0].addr().to_string());
         }
         // The kernel destroys them later; making them again must not wait for that, nor stumble over it.
         for (name, _) in &pods {
@@ -479,6 +483,56 @@ fn drop_capabilities() {
     // SAFETY: capset reads a header of two words and, for version 3, six words of data; both outlive the call.
     let result = unsafe { nix::libc::syscall(nix::libc::SYS_capset, header.as_ptr(), none.as_ptr()) };
     assert_eq!(result, 0);
+}
+
+fn preflight(bench: &Bench, host: bool) -> Vec<Finding> {
+    let subnet = |role, field, text: &str| Subnet { net: net(text), role, field };
+    let subnets = vec![subnet("LAN", "lanSubnet", "192.168.1.0/24"), subnet("pod", "podSubnet", "10.244.0.0/16")];
+    preflight::check(&bench.layout, &Wanted { subnets, host, nodes: 2, pods: 3 })
+}
+
+#[test]
+fn preflight_finds_nothing_on_a_machine_that_is_fit_even_with_the_lab_up() {
+    let bench = Bench::new("t");
+    assert_eq!(preflight(&bench, true), []);
+    bring_up(&bench.network(), &topology());
+    assert_eq!(preflight(&bench, true), []);
+    // Another lab would want the same subnet of the same machine.
+    let other = Layout::new("t2");
+    let subnets = vec![Subnet { net: net("192.168.1.0/24"), role: "LAN", field: "lanSubnet" }];
+    let findings = preflight::check(&other, &Wanted { subnets, host: true, nodes: 2, pods: 3 });
+    assert!(findings[0].why.contains("nslab-t") && findings[0].level == Level::Error, "{findings:?}");
+    // Nobody holds the lock that this lab's supervisor would.
+    assert!(findings[1].what.contains("\"t\"") && findings[1].fix.contains("lab down --name t"), "{findings:?}");
+    assert_eq!(findings.len(), 2);
+}
+
+#[test]
+fn preflight_finds_clashes_and_leftovers() {
+    let bench = Bench::new("t");
+    run("ip link add up0 type bridge; ip link set up0 up; ip addr add 10.244.7.1/32 dev up0");
+    run(
+        "ip route add 192.168.0.0/16 via 10.244.7.2 dev up0 onlink; ip route add default via 10.244.7.2 dev up0 onlink",
+    );
+    run("ln -s /run/nslab/gone/netns/gone.w1 /run/netns/gone.w1");
+    let findings = preflight(&bench, true);
+    let found: Vec<(&str, &str)> = findings.iter().map(|f| (f.what.as_str(), f.why.as_str())).collect();
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found[0].1.contains("route 192.168.0.0/16 via 10.244.7.2 dev up0"), "{found:?}");
+    assert!(found[1].1.contains("address 10.244.7.1/32 of up0"), "{found:?}");
+    assert!(found[2].0.contains("/run/netns/gone.w1"), "{found:?}");
+    let apart = preflight(&bench, false);
+    assert_eq!(apart.len(), 1, "{apart:?}");
+    run("ip link del up0; rm /run/netns/gone.w1");
+
+    let denied = thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            drop_capabilities();
+            preflight(&bench, true)
+        });
+        thread.join().unwrap()
+    });
+    assert!(denied[0].what.contains("CAP_NET_ADMIN") && denied[0].level == Level::Error, "{denied:?}");
 }
 
 /// What is left of a lab on the machine.

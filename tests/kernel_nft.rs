@@ -130,6 +130,23 @@ fn services_answer_from_everywhere() {
     assert_eq!(get(other, "10.244.1.2:8080"), answer(server, "10.244.1.3"), "past the Service");
 }
 
+/// As the API server, which runs on the network of its node.
+#[test]
+fn endpoints_on_the_node_itself_answer() {
+    let mut lab = topology("host", 1);
+    serve(&lab.node, 6443);
+    let api = backend("default/kubernetes:https", &["192.168.1.101:6443"]);
+    let mut nat = empty();
+    nat.services.insert(service("10.96.0.1:443", Protocol::Tcp), api.clone());
+    nat.node_ports.insert((Protocol::Tcp, 30443), api);
+    lab.table.load(&Arc::new(nat)).unwrap();
+    assert_eq!(get(&lab.pods[0], "10.96.0.1:443"), answer(&lab.node, "10.244.1.2"));
+    assert_eq!(get(&lab.node, "10.96.0.1:443"), answer(&lab.node, NODE));
+    assert_eq!(get(&lab.node, "192.168.1.101:30443"), answer(&lab.node, NODE));
+    let seen = get(&lab.client, "192.168.1.101:30443").map(|answer| answer.server);
+    assert_eq!(seen, Ok(lab.node.name.clone()));
+}
+
 #[test]
 fn what_leads_nowhere_is_rejected_or_dropped() {
     let mut lab = topology("nowhere", 1);
@@ -224,20 +241,26 @@ fn udp_flows_follow_their_endpoints() {
     assert_eq!(ask(&flow), from(0));
     lab.table.change(&two).unwrap();
     assert_eq!(ask(&flow), from(0), "what this test is about: the old entry holds");
-    assert_eq!(conntrack::reconcile(lab.table.socket(), &one, &two).unwrap(), 1);
+    assert_eq!(conntrack::reconcile(lab.table.socket(), Some(&one), &two).unwrap(), 1);
     assert_eq!(ask(&flow), from(1));
-    assert_eq!(conntrack::reconcile(lab.table.socket(), &one, &two).unwrap(), 0, "the new entry stays");
+    assert_eq!(conntrack::reconcile(lab.table.socket(), Some(&one), &two).unwrap(), 0, "the new entry stays");
 
     lab.table.change(&none).unwrap();
-    assert_eq!(conntrack::reconcile(lab.table.socket(), &two, &none).unwrap(), 1);
+    assert_eq!(conntrack::reconcile(lab.table.socket(), Some(&two), &none).unwrap(), 1);
     assert_eq!(ask(&flow), Err(Failure::Refused));
     lab.table.change(&one).unwrap();
-    conntrack::reconcile(lab.table.socket(), &none, &one).unwrap();
+    assert_eq!(conntrack::reconcile(lab.table.socket(), Some(&none), &one).unwrap(), 0, "nothing was tracked");
+    assert_eq!(ask(&flow), from(0));
+    lab.table.change(&two).unwrap();
+    assert_eq!(conntrack::reconcile(lab.table.socket(), None, &two).unwrap(), 1, "as after a crash");
+    assert_eq!(ask(&flow), from(1));
+    lab.table.change(&one).unwrap();
+    assert_eq!(conntrack::reconcile(lab.table.socket(), Some(&two), &one).unwrap(), 1);
     assert_eq!(ask(&flow), from(0));
 
     let gone = Arc::new(empty());
     lab.table.change(&gone).unwrap();
-    assert_eq!(conntrack::reconcile(lab.table.socket(), &one, &gone).unwrap(), 1);
+    assert_eq!(conntrack::reconcile(lab.table.socket(), Some(&one), &gone).unwrap(), 1);
     let left = lab.node.sh("conntrack -L -p udp --orig-dst 10.96.0.10 2>/dev/null");
     assert_eq!(left, "", "nothing is left of a deleted Service");
     assert_eq!(ask(&flow), Err(Failure::Silence));
@@ -258,12 +281,12 @@ fn a_new_udp_node_port_takes_over_flows_that_were_there_before_it() {
     assert_eq!(ask(&bystander), Err(Failure::Refused));
     lab.table.change(&after).unwrap();
     assert_eq!(ask(&flow), Err(Failure::Refused), "what this test is about: the old entry holds");
-    assert_eq!(conntrack::reconcile(lab.table.socket(), &before, &after).unwrap(), 1);
+    assert_eq!(conntrack::reconcile(lab.table.socket(), Some(&before), &after).unwrap(), 1);
     assert_eq!(ask(&flow), answer(&lab.pods[0], GATEWAY));
     assert_eq!(lab.node.sh("conntrack -L -p udp --orig-port-dst 30054 2>/dev/null").lines().count(), 1);
 
     lab.table.change(&before).unwrap();
-    assert_eq!(conntrack::reconcile(lab.table.socket(), &after, &before).unwrap(), 1);
+    assert_eq!(conntrack::reconcile(lab.table.socket(), Some(&after), &before).unwrap(), 1);
     assert_eq!(ask(&flow), Err(Failure::Refused));
 }
 

@@ -398,7 +398,8 @@ pub(super) fn check(
             "json: cannot unmarshal {} into field {} of type {}",
             json_type(&wrong.value),
             wrong.path,
-            wrong.expected
+            // Go's words for the numbers.
+            wrong.expected.replace("i32", "int32").replace("i64", "int64")
         )));
     }
     let unknown: Vec<String> = findings.unknown.iter().map(|f| format!("unknown field \"{}\"", f.path)).collect();

@@ -1,5 +1,9 @@
 //! What controllers know and leave behind besides the objects: the time, random names, when to run again, events.
 
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -17,6 +21,30 @@ pub struct Context {
     pub wake_at: Option<Timestamp>,
     names: StdRng,
     pub(super) occurrences: Vec<Occurrence>,
+    /// By controller and uid: the versions of everything that was looked at when nothing was left to do.
+    in_order: HashMap<(&'static str, String), Versions>,
+}
+
+/// The most that is remembered of what was in order; beyond that it is found out anew.
+const REMEMBERED: usize = 10_000;
+
+/// Stands for the versions of some objects: another when any of them has changed, come or gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Versions(u64);
+
+impl Versions {
+    /// `None` when one has no version, as outside a store.
+    pub fn of<'a>(objects: impl IntoIterator<Item = &'a Arc<Object>>) -> Option<Self> {
+        let mut hasher = DefaultHasher::new();
+        for object in objects {
+            // The store gives each version once only.
+            match object.resource_version() {
+                0 => return None,
+                version => version.hash(&mut hasher),
+            }
+        }
+        Some(Versions(hasher.finish()))
+    }
 }
 
 impl Context {
@@ -26,7 +54,13 @@ impl Context {
 
     /// The same seed gives the same names.
     pub fn seeded(now: Timestamp, seed: u64) -> Self {
-        Context { now, wake_at: None, names: StdRng::seed_from_u64(seed), occurrences: Vec::new() }
+        Context {
+            now,
+            wake_at: None,
+            names: StdRng::seed_from_u64(seed),
+            occurrences: Vec::new(),
+            in_order: HashMap::new(),
+        }
     }
 
     /// Five random characters for the end of a name.
@@ -60,5 +94,20 @@ impl Context {
     pub(super) fn standing_warning(&mut self, component: &'static str, about: &Object, reason: &str, message: String) {
         let occurrence = Occurrence::new(component, about, EventType::Warning, reason, message);
         self.occurrences.push(Occurrence { is_standing: true, ..occurrence });
+    }
+
+    /// Did `controller` have nothing to do for `object` when everything had these versions?
+    pub(super) fn is_in_order(&self, controller: &'static str, object: &Object, versions: Option<Versions>) -> bool {
+        let known = || self.in_order.get(&(controller, object.uid().to_string())).copied();
+        versions.is_some_and(|versions| known() == Some(versions))
+    }
+
+    pub(super) fn set_in_order(&mut self, controller: &'static str, object: &Object, versions: Option<Versions>) {
+        if self.in_order.len() >= REMEMBERED {
+            self.in_order.clear();
+        }
+        if let Some(versions) = versions {
+            self.in_order.insert((controller, object.uid().to_string()), versions);
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::context::Versions;
 use super::service::{self, PodsByLabel, Port};
 use super::{Context, pods};
 use crate::object::write::{Delete, Part, Propagation};
@@ -13,15 +14,24 @@ use crate::object::{Object, Snapshot, Write, kind};
 const MANAGED_BY: (&str, &str) = ("endpoints.kubernetes.io/managed-by", "endpoint-controller");
 pub(super) const HEADLESS: &str = "service.kubernetes.io/headless";
 
-pub fn endpoints(snapshot: &Snapshot, _: &mut Context) -> Vec<Write> {
+pub fn endpoints(snapshot: &Snapshot, ctx: &mut Context) -> Vec<Write> {
     let pods = PodsByLabel::of(snapshot);
     let mut writes = Vec::new();
     for service in snapshot.list(&kind::SERVICE) {
         let Some(selector) = service::selector(service) else { continue };
-        let wanted = wanted(service, &pods.selected(service.namespace(), selector));
-        match snapshot.find(&kind::ENDPOINTS, service.namespace(), service.name()) {
+        let selected = pods.selected(service.namespace(), selector);
+        let stored = snapshot.find(&kind::ENDPOINTS, service.namespace(), service.name());
+        let versions = Versions::of(selected.iter().copied().chain([service]).chain(stored));
+        if ctx.is_in_order("endpoints", service, versions) {
+            continue;
+        }
+        let wanted = wanted(service, &selected);
+        match stored {
             None => writes.push(Write::Create(wanted)),
-            Some(stored) => writes.extend(correction(stored, wanted)),
+            Some(stored) => match correction(stored, wanted) {
+                Some(write) => writes.push(write),
+                None => ctx.set_in_order("endpoints", service, versions),
+            },
         }
     }
     writes.extend(snapshot.list(&kind::ENDPOINTS).filter_map(|endpoints| leftover(snapshot, endpoints)));

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
+use super::context::Versions;
 use super::endpoints::HEADLESS;
 use super::service::{self, Family, PodsByLabel};
 use super::slices::{self, Owner, Wanted};
@@ -19,10 +20,16 @@ pub fn endpointslice(snapshot: &Snapshot, ctx: &mut Context) -> Vec<Write> {
     for service in snapshot.list(&kind::SERVICE) {
         let Some(selector) = service::selector(service) else { continue };
         owners.insert(service.uid());
+        let selected = by_label.selected(service.namespace(), selector);
+        let stored = slices::stored(snapshot, service, MANAGED_BY);
+        let versions = Versions::of(selected.iter().copied().chain([service]).chain(stored));
+        if ctx.is_in_order("endpointslice", service, versions) {
+            continue;
+        }
         let families = service::families(service);
         let mut wanted = Wanted::new();
         let has_ports = service.at(&["spec", "ports"]).and_then(Value::as_array).is_some_and(|p| !p.is_empty());
-        for pod in by_label.selected(service.namespace(), selector) {
+        for pod in selected {
             let ports = service::ports(service, pod);
             if ports.is_empty() && has_ports {
                 continue;
@@ -38,7 +45,11 @@ pub fn endpointslice(snapshot: &Snapshot, ctx: &mut Context) -> Vec<Write> {
             labels.insert(HEADLESS.into(), "".into());
         }
         let owner = Owner { object: service, service_name: service.name(), managed_by: MANAGED_BY, labels, families };
-        writes.extend(slices::reconcile(snapshot, owner, wanted, ctx));
+        let changes = slices::reconcile(snapshot, owner, wanted, ctx);
+        if changes.is_empty() {
+            ctx.set_in_order("endpointslice", service, versions);
+        }
+        writes.extend(changes);
     }
     writes.extend(slices::leftovers(snapshot, MANAGED_BY, &owners));
     writes

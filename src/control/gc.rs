@@ -29,10 +29,10 @@ pub fn gc(snapshot: &Snapshot, _: &mut Context) -> Vec<Write> {
     let mut writes = Vec::new();
     let mut owners: HashMap<&str, Owner> = HashMap::new();
     let mut dependents: Option<Dependents> = None;
+    let mut states: Vec<(&str, Owner)> = Vec::new();
     for (_, object) in snapshot.iter() {
-        let has_finalizer = |name| object.is_terminating() && object.finalizers().any(|f| f == name);
-        for finalizer in [FOREGROUND, ORPHAN] {
-            if has_finalizer(finalizer) {
+        if object.is_terminating() {
+            for finalizer in [FOREGROUND, ORPHAN].into_iter().filter(|name| object.finalizers().any(|f| f == *name)) {
                 let dependents = dependents.get_or_insert_with(|| Dependents::of(snapshot));
                 let is_held = match finalizer {
                     FOREGROUND => dependents.blocking(object.uid()),
@@ -43,17 +43,16 @@ pub fn gc(snapshot: &Snapshot, _: &mut Context) -> Vec<Write> {
                 }
             }
         }
-        if object.owner_references().next().is_none() {
+        states.clear();
+        states.extend(object.owner_references().filter_map(|reference| {
+            let uid = text(reference, "uid");
+            let state = *owners.entry(uid).or_insert_with(|| look_up(snapshot, object, reference));
+            (!uid.is_empty()).then_some((uid, state))
+        }));
+        // The usual case.
+        if states.iter().all(|(_, state)| *state == Owner::Stays) {
             continue;
         }
-        let states: Vec<(&str, Owner)> = object
-            .owner_references()
-            .filter_map(|reference| {
-                let uid = text(reference, "uid");
-                let state = *owners.entry(uid).or_insert_with(|| look_up(snapshot, object, reference));
-                (!uid.is_empty()).then_some((uid, state))
-            })
-            .collect();
         let mut has_dependents = |uid: &str| dependents.get_or_insert_with(|| Dependents::of(snapshot)).any(uid);
         writes.extend(collect(object, &states, &mut has_dependents));
     }

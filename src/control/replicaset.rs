@@ -8,7 +8,7 @@ use super::ownership::Claims;
 use super::{Context, pods, ranking};
 use crate::object::selector::{Selector, SelectorError};
 use crate::object::write::{Delete, Part, Propagation};
-use crate::object::{KindRef, Object, Snapshot, Write, kind, map_at_mut};
+use crate::object::{KindRef, Object, Snapshot, Write, kind};
 
 /// What the two kinds differ in.
 struct Flavour {
@@ -137,8 +137,7 @@ fn status(set: &Object, active: &[&Arc<Object>], ctx: &mut Context) -> Map<Strin
     let labelled = active.iter().filter(|pod| template.matches(pod.labels())).count();
     let ready = active.iter().filter(|pod| pods::is_ready(pod)).count();
     let available = active.iter().filter(|pod| pods::is_available(pod, min_ready_seconds, ctx)).count();
-    let mut status = json!({"status": set.at(&["status"]).cloned().unwrap_or_else(|| json!({}))});
-    let mut status = status.as_object_mut().map(|s| std::mem::take(map_at_mut(s, "status"))).unwrap_or_default();
+    let mut status = set.json().get("status").and_then(Value::as_object).cloned().unwrap_or_default();
     status.insert("replicas".into(), active.len().into());
     status.insert("observedGeneration".into(), set.generation().into());
     for (field, count) in
@@ -157,6 +156,7 @@ fn status(set: &Object, active: &[&Arc<Object>], ctx: &mut Context) -> Map<Strin
 mod tests {
     use super::*;
     use crate::control::testing::{Cluster, object};
+    use crate::object::map_at_mut;
 
     fn set(kind: &str, name: &str, replicas: i64) -> Value {
         let (api_version, selector) = match kind {

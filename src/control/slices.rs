@@ -37,16 +37,9 @@ pub(super) fn reconcile(snapshot: &Snapshot, owner: Owner, mut wanted: Wanted, c
             wanted.insert((*family, Vec::new()), BTreeMap::new());
         }
     }
-    let prefix = format!("{}-", owner.object.name());
-    let mine = |slice: &&Arc<Object>| {
-        slice.label(MANAGED_BY) == Some(owner.managed_by)
-            && slice.label(SERVICE_NAME) == Some(owner.service_name)
-            && slice.controller_uid() == Some(owner.object.uid())
-    };
-    let stored = snapshot.list_with_prefix(&kind::ENDPOINT_SLICE, owner.object.namespace(), &prefix).filter(mine);
     let mut by_ports: BTreeMap<(Family, Vec<Port>), Vec<Slice>> = BTreeMap::new();
     let mut writes = Vec::new();
-    for object in stored {
+    for object in stored(snapshot, owner.object, owner.managed_by) {
         match Slice::read(object) {
             Some((group, slice)) if wanted.contains_key(&group) => by_ports.entry(group).or_default().push(slice),
             _ => writes.extend(delete(object)),
@@ -59,6 +52,18 @@ pub(super) fn reconcile(snapshot: &Snapshot, owner: Owner, mut wanted: Wanted, c
         }
     }
     writes
+}
+
+/// The slices that this manager has made for `owner`, a Service or Endpoints.
+pub(super) fn stored<'a>(
+    snapshot: &'a Snapshot,
+    owner: &'a Object,
+    managed_by: &'static str,
+) -> impl Iterator<Item = &'a Arc<Object>> {
+    let prefix = format!("{}-", owner.name());
+    let slices = snapshot.list_with_prefix(&kind::ENDPOINT_SLICE, owner.namespace(), &prefix);
+    slices
+        .filter(move |slice| slice.label(MANAGED_BY) == Some(managed_by) && slice.controller_uid() == Some(owner.uid()))
 }
 
 fn delete(object: &Arc<Object>) -> Option<Write> {

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::desired::{Nat, Protocol, ServiceAddress};
+use crate::desired::{Backend, Nat, Protocol, ServiceAddress};
 use crate::kernel::netlink::{ACK, Batch, Netlink, NetlinkError, Refusal, attr};
 use crate::kernel::nft::difference;
 use crate::kernel::nft::value::{Family, protocol_number};
@@ -27,9 +27,11 @@ pub enum ConntrackError {
 /// Deletes the UDP and SCTP entries that agree with `before` and not with `after`, in the network namespace of
 /// `socket`; returns how many. The rules must have been changed already, or new entries like the old ones appear.
 ///
-/// Nothing is listed when no such port changed. With an empty `before` all of `after` is looked at, which is what a
-/// start after a crash takes.
-pub fn reconcile(socket: &mut Netlink, before: &Nat, after: &Nat) -> Result<usize, ConntrackError> {
+/// `None` says that it is not known what came before, as after a crash: then all ports of `after` are looked at. With
+/// a known `before`, nothing is listed unless a port lost an endpoint or a NodePort is new. That matters, because the
+/// kernel takes milliseconds to go through its table, which all network namespaces share. A Service address that gets
+/// its first endpoint needs no look: until then the rules stop what is sent to it, and what is stopped is not tracked.
+pub fn reconcile(socket: &mut Netlink, before: Option<&Nat>, after: &Nat) -> Result<usize, ConntrackError> {
     let changes = Changes::between(before, after);
     let mut deleted = 0;
     for protocol in [Protocol::Udp, Protocol::Sctp] {
@@ -44,31 +46,49 @@ pub fn reconcile(socket: &mut Netlink, before: &Nat, after: &Nat) -> Result<usiz
 
 type Endpoints = BTreeSet<(IpAddr, u16)>;
 
-/// The UDP and SCTP ports whose endpoints differ.
+/// The UDP and SCTP ports that may have entries that must go.
 #[derive(Debug, Default)]
 struct Changes<'a> {
     services: BTreeMap<ServiceAddress, Change<'a>>,
     node_ports: BTreeMap<(Protocol, u16), Change<'a>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Change<'a> {
-    before: Option<&'a Endpoints>,
+    before: Before<'a>,
+    /// `None`: there is no such port any more.
     after: Option<&'a Endpoints>,
 }
 
+#[derive(Debug, Clone, Copy)]
+enum Before<'a> {
+    Unknown,
+    /// There was no such port, and what was sent to it was not stopped.
+    Open,
+    Endpoints(&'a Endpoints),
+}
+
 impl<'a> Changes<'a> {
-    fn between(before: &'a Nat, after: &'a Nat) -> Self {
+    fn between(before: Option<&'a Nat>, after: &'a Nat) -> Self {
+        let nothing = Nat::default();
+        let old = before.unwrap_or(&nothing);
+        let stopped = |address: IpAddr| old.service_subnets.iter().any(|subnet| subnet.contains(&address));
         let mut changes = Changes::default();
-        for (service, old, new) in difference(&before.services, &after.services) {
-            let change = Change { before: old.map(|old| &old.endpoints), after: new.map(|new| &new.endpoints) };
-            if service.protocol != Protocol::Tcp && change.before != change.after {
+        for (service, old, new) in difference(&old.services, &after.services) {
+            let old = match (before, old) {
+                (None, _) => Before::Unknown,
+                (Some(_), None) if stopped(service.address) => continue,
+                (Some(before), _) => Before::of(before.services.get(service)),
+            };
+            let change = Change { before: old, after: new.map(|new| &new.endpoints) };
+            if service.protocol != Protocol::Tcp && change.may_refute() {
                 changes.services.insert(*service, change);
             }
         }
-        for (port, old, new) in difference(&before.node_ports, &after.node_ports) {
-            let change = Change { before: old.map(|old| &old.endpoints), after: new.map(|new| &new.endpoints) };
-            if port.0 != Protocol::Tcp && change.before != change.after {
+        for (port, _, new) in difference(&old.node_ports, &after.node_ports) {
+            let old = before.map_or(Before::Unknown, |before| Before::of(before.node_ports.get(port)));
+            let change = Change { before: old, after: new.map(|new| &new.endpoints) };
+            if port.0 != Protocol::Tcp && change.may_refute() {
                 changes.node_ports.insert(*port, change);
             }
         }
@@ -76,30 +96,57 @@ impl<'a> Changes<'a> {
     }
 
     fn concern(&self, protocol: Protocol, family: Family) -> bool {
-        let of_family = |endpoints: Option<&Endpoints>| {
-            endpoints.is_some_and(|endpoints| endpoints.iter().any(|(address, _)| Family::of(address) == family))
-        };
         let service = |service: &ServiceAddress| service.protocol == protocol && Family::of(&service.address) == family;
-        self.services.keys().any(service)
-            || self
-                .node_ports
-                .iter()
-                .any(|((port, _), change)| *port == protocol && (of_family(change.before) || of_family(change.after)))
+        let node_port = |((port, _), change): (&(Protocol, u16), &Change)| {
+            *port == protocol && change.endpoints().any(|(address, _)| Family::of(address) == family)
+        };
+        self.services.keys().any(service) || self.node_ports.iter().any(node_port)
     }
 
     /// Whether an entry must go.
     fn refute(&self, entry: &Entry) -> bool {
         let ServiceAddress { address, protocol, port } = entry.to;
-        let has = |endpoints: Option<&Endpoints>| endpoints.is_some_and(|all| all.contains(&entry.answered_by));
         if let Some(change) = self.services.get(&entry.to) {
-            return !has(change.after);
+            return !change.agrees_with(entry);
         }
         let Some(change) = self.node_ports.get(&(protocol, port)) else { return false };
         // Any address may have this port: only what we translated is ours, or what we would translate from now on.
-        let untranslated = entry.answered_by == (address, port) && !entry.source_translated;
-        let was_empty = change.before.is_none_or(BTreeSet::is_empty);
-        let is_empty = change.after.is_none_or(BTreeSet::is_empty);
-        !has(change.after) && (has(change.before) || (untranslated && was_empty && !is_empty))
+        let translated = entry.answered_by != (address, port);
+        let passing = !translated && entry.source_translated;
+        let ours = match change.before {
+            Before::Unknown => !passing,
+            Before::Open => !translated && !passing,
+            Before::Endpoints(endpoints) => endpoints.contains(&entry.answered_by),
+        };
+        ours && !change.agrees_with(entry)
+    }
+}
+
+impl<'a> Before<'a> {
+    fn of(backend: Option<&'a Backend>) -> Self {
+        backend.map_or(Before::Open, |backend| Before::Endpoints(&backend.endpoints))
+    }
+}
+
+impl Change<'_> {
+    fn may_refute(&self) -> bool {
+        match (self.before, self.after) {
+            (Before::Endpoints(before), Some(after)) => !before.is_subset(after),
+            (Before::Endpoints(before), None) => !before.is_empty(),
+            (Before::Unknown | Before::Open, _) => true,
+        }
+    }
+
+    fn agrees_with(&self, entry: &Entry) -> bool {
+        self.after.is_some_and(|endpoints| endpoints.contains(&entry.answered_by))
+    }
+
+    fn endpoints(&self) -> impl Iterator<Item = &(IpAddr, u16)> {
+        let before = match self.before {
+            Before::Endpoints(endpoints) => Some(endpoints),
+            Before::Unknown | Before::Open => None,
+        };
+        before.into_iter().chain(self.after).flatten()
     }
 }
 

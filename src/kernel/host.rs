@@ -128,7 +128,7 @@ impl Host {
         // Whatever state a failure left, the whole table in one transaction is right again.
         changed.or_else(|_| self.load_nat(netns, to))?;
         let Some(table) = table() else { return Ok(()) };
-        let stale = conntrack::reconcile(lock(&table).socket(), from, to);
+        let stale = conntrack::reconcile(lock(&table).socket(), Some(from), to);
         stale.map(drop).map_err(|e| e.to_string())
     }
 

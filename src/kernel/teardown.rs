@@ -71,7 +71,7 @@ impl fmt::Display for Leftover {
 /// the lab's supervisor ended. It can be repeated, and two may run at once.
 pub fn teardown(layout: &Layout) -> TeardownReport {
     let mut report = TeardownReport::default();
-    let namespaces = namespaces(layout, &mut report);
+    let namespaces = namespaces(layout, &mut report.errors);
     // Both look at the namespaces, and so have to do it while these are held.
     let witness = Witness::call(&namespaces).map_err(|error| report.errors.push(error.to_string())).ok();
     let cables = cables(&namespaces).unwrap_or_else(|error| {
@@ -92,7 +92,7 @@ pub fn teardown(layout: &Layout) -> TeardownReport {
 }
 
 /// The namespaces that are bound in the lab's directory.
-fn namespaces(layout: &Layout, report: &mut TeardownReport) -> BTreeMap<String, OwnedFd> {
+pub(crate) fn namespaces(layout: &Layout, errors: &mut Vec<String>) -> BTreeMap<String, OwnedFd> {
     let mut found = BTreeMap::new();
     // Without the directory there are none.
     let entries = fs::read_dir(layout.netns_dir()).into_iter().flatten().flatten();
@@ -102,14 +102,14 @@ fn namespaces(layout: &Layout, report: &mut TeardownReport) -> BTreeMap<String, 
                 found.insert(entry.file_name().to_string_lossy().into_owned(), fd);
             }
             Ok(None) => {}
-            Err(error) => report.errors.push(format!("cannot open {}: {error}", entry.path().display())),
+            Err(error) => errors.push(format!("cannot open {}: {error}", entry.path().display())),
         }
     }
     found
 }
 
 /// The machine's own ends of cables into the lab.
-fn cables(namespaces: &BTreeMap<String, OwnedFd>) -> Result<Vec<Link>, String> {
+pub(crate) fn cables(namespaces: &BTreeMap<String, OwnedFd>) -> Result<Vec<Link>, String> {
     if namespaces.is_empty() {
         return Ok(Vec::new());
     }
@@ -148,7 +148,8 @@ fn is_same(a: &Link, b: &Link) -> bool {
     (a.number, &a.name, a.mac) == (b.number, &b.name, b.mac)
 }
 
-fn machine() -> Result<Space, String> {
+/// The machine's own network namespace.
+pub(crate) fn machine() -> Result<Space, String> {
     let netlink = Netlink::open(Family::Route).map_err(|error| error.to_string())?;
     let fd = File::open("/proc/thread-self/ns/net").map_err(|error| format!("cannot open a namespace: {error}"))?;
     Ok(Space::new("", fd.into(), netlink, 0))

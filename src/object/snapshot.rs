@@ -50,7 +50,12 @@ impl Snapshot {
     }
 
     /// Those of a namespace whose names begin with `prefix`, in order; reads no others.
-    pub fn list_with_prefix(&self, kind: KindRef, namespace: &str, prefix: &str) -> impl Iterator<Item = &Arc<Object>> {
+    pub fn list_with_prefix<'a>(
+        &'a self,
+        kind: KindRef,
+        namespace: &str,
+        prefix: &str,
+    ) -> impl Iterator<Item = &'a Arc<Object>> + use<'a> {
         let from = Bound::Included(Key::new(kind, namespace, prefix));
         let (namespace, prefix) = (namespace.to_string(), prefix.to_string());
         self.objects

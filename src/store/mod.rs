@@ -2,7 +2,8 @@
 //!
 //! The store knows nothing of what objects mean beyond what every Kubernetes API server does for every kind: it stamps
 //! `uid`, `creationTimestamp`, `generation` and `resourceVersion`, and turns a delete into a mark where finalizers or a
-//! pod's grace period ask for that. Admission (defaults, validation, address allocation) happens before it, in `api`.
+//! pod's grace period ask for that, or where a namespace may still have content. Admission (defaults, validation,
+//! address allocation) happens before it, in `api`.
 
 mod batch;
 mod commit;

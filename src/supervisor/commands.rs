@@ -109,7 +109,7 @@ pub fn status(name: Option<&str>, args: &StatusArgs) -> u8 {
 }
 
 pub fn doctor(args: &DoctorArgs) -> u8 {
-    let findings = doctor::examine();
+    let findings = doctor::examine(&Layout::new(DEFAULT_NAME), &Lab::default(), true);
     let (text, broken) = doctor::render(&findings);
     if args.output.is_some() {
         println!("{:#}", doctor::to_json(&findings));

@@ -1,6 +1,9 @@
 //! `lab doctor`: what stands in the way of a lab on this machine, with the fix for each.
 
-use crate::kernel::preflight::{self, Finding, Level};
+use ipnet::IpNet;
+
+use crate::kernel::preflight::{self, Finding, Level, Subnet, Wanted};
+use crate::kernel::runtime;
 use crate::layout::Layout;
 use crate::object::lab::Lab;
 
@@ -29,6 +32,26 @@ pub fn to_json(findings: &[Finding]) -> serde_json::Value {
     findings.iter().map(one).collect()
 }
 
-pub fn examine() -> Vec<Finding> {
-    preflight::check(&Lab::default(), &Layout::new(super::commands::DEFAULT_NAME))
+/// What stands in the way of this lab.
+pub fn examine(layout: &Layout, lab: &Lab, with_host: bool) -> Vec<Finding> {
+    let networking = &lab.networking;
+    let subnet = |net, role, field| Subnet { net: IpNet::V4(net), role, field };
+    let wanted = Wanted {
+        subnets: vec![
+            subnet(networking.lan_subnet, "LAN", "lanSubnet"),
+            subnet(networking.pod_subnet, "pod", "podSubnet"),
+            subnet(networking.service_subnet, "service", "serviceSubnet"),
+        ],
+        host: with_host,
+        nodes: lab.complete_nodes().map_or(0, |nodes| nodes.len()),
+        // How many pods there will be is not known before they are asked for.
+        pods: 0,
+    };
+    let mut findings = preflight::check(layout, &wanted);
+    if let Err(error) = runtime::preflight() {
+        let what = "pods cannot use this machine's programs".to_string();
+        let fix = "see the reason".to_string();
+        findings.push(Finding { level: Level::Error, what, why: error.to_string(), fix });
+    }
+    findings
 }

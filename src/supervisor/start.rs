@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
@@ -45,7 +46,9 @@ pub fn start(layout: &Layout, orders: &Orders) -> Result<(), StartError> {
     std::fs::create_dir_all(layout.run()).map_err(io(&format!("make {}", layout.run().display())))?;
     let log_path = layout.supervisor_log();
     let log = File::create(&log_path).map_err(io(&format!("make {}", log_path.display())))?;
-    let mut child = Command::new("/proc/self/exe")
+    let program = std::env::current_exe().map_err(io("find the file of this program"))?;
+    let mut child = Command::new(program)
+        .arg0("lab")
         .args(["__supervise", "--name", layout.lab()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::doctor;
 use super::lock::Lock;
 use super::start::{Orders, start};
 use super::status::fetch;
 use crate::cli::client::{Client, ClientError};
 use crate::cli::path::Query;
 use crate::cli::up::{Progress, UpArgs, failure, summary};
-use crate::kernel::preflight::{self, Level};
+use crate::kernel::preflight::{Finding, Level};
 use crate::layout::Layout;
 use crate::manifest::{self, Document};
 use crate::object::lab::Lab;
@@ -121,7 +122,7 @@ fn bring_up(layout: &Layout, read: &Read, args: &UpArgs, progress: &mut Progress
     let takes_over = layout.record().exists();
     if !takes_over {
         let default = Lab::default();
-        refuse_what_cannot_work(&preflight::check(lab.unwrap_or(&default), layout), name)?;
+        refuse_what_cannot_work(&doctor::examine(layout, lab.unwrap_or(&default), !args.no_host), name)?;
     }
     progress.line(&match takes_over {
         true => format!("lab \"{name}\" has no supervisor: a new one takes over what runs"),
@@ -132,7 +133,7 @@ fn bring_up(layout: &Layout, read: &Read, args: &UpArgs, progress: &mut Progress
     Ok(true)
 }
 
-fn refuse_what_cannot_work(findings: &[preflight::Finding], name: &str) -> Result<(), UpError> {
+fn refuse_what_cannot_work(findings: &[Finding], name: &str) -> Result<(), UpError> {
     let errors: Vec<String> = findings
         .iter()
         .filter(|finding| finding.level == Level::Error)

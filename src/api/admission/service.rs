@@ -267,7 +267,8 @@ fn keep_allocated(old: &Object, new: &mut Object) {
                     spec(new).insert(field.into(), value.clone());
                 }
             }
-        } else if cluster_ip(new) == cluster_ip(old) && new.at(&["spec", "clusterIPs"]).is_none() {
+        } else if new.at(&["spec", "clusterIPs"]).is_none_or(|ips| Some(ips) == old.at(&["spec", "clusterIPs"])) {
+            // The list follows the one address where a client knows that one alone.
             let ips = json!([cluster_ip(new)]);
             spec(new).insert("clusterIPs".into(), ips);
         }

@@ -32,61 +32,81 @@ const DNS: &str = "10.96.0.10:53";
 fn services_keep_what_agrees_with_their_endpoints() {
     let before = nat(&[(DNS, Protocol::Udp, &["10.244.1.2:53", "10.244.1.3:53"])], &[]);
     let after = nat(&[(DNS, Protocol::Udp, &["10.244.1.3:53"])], &[]);
-    let changes = Changes::between(&before, &after);
-    assert!(changes.refute(&flow(DNS, "10.244.1.2:53")), "its endpoint is gone");
-    assert!(!changes.refute(&flow(DNS, "10.244.1.3:53")), "its endpoint stays");
-    assert!(changes.refute(&flow(DNS, DNS)), "it was never translated");
-    assert!(!changes.refute(&flow("10.96.0.11:53", "10.244.1.2:53")), "another Service's");
-    assert!(!changes.refute(&flow("10.96.0.10:54", "10.244.1.2:53")), "another port's");
-}
-
-#[test]
-fn services_that_come_and_go_leave_nothing() {
-    let empty = nat(&[], &[]);
-    let one = nat(&[(DNS, Protocol::Udp, &["10.244.1.2:53"])], &[]);
-    let gone = Changes::between(&one, &empty);
-    assert!(gone.refute(&flow(DNS, "10.244.1.2:53")));
-    let new = Changes::between(&empty, &one);
-    assert!(new.refute(&flow(DNS, DNS)));
-    assert!(!new.refute(&flow(DNS, "10.244.1.2:53")));
+    for before in [Some(&before), None] {
+        let changes = Changes::between(before, &after);
+        assert!(changes.refute(&flow(DNS, "10.244.1.2:53")), "its endpoint is gone");
+        assert!(!changes.refute(&flow(DNS, "10.244.1.3:53")), "its endpoint stays");
+        assert!(changes.refute(&flow(DNS, DNS)), "it was never translated");
+        assert!(!changes.refute(&flow("10.96.0.11:53", "10.244.1.2:53")), "another Service's");
+        assert!(!changes.refute(&flow("10.96.0.10:54", "10.244.1.2:53")), "another port's");
+    }
+    let deleted = nat(&[], &[]);
+    assert!(Changes::between(Some(&before), &deleted).refute(&flow(DNS, "10.244.1.3:53")), "the Service is gone");
 }
 
 #[test]
 fn node_ports_touch_only_what_is_theirs() {
+    let none = nat(&[], &[]);
     let before = nat(&[], &[(30053, &["10.244.1.2:53"])]);
     let after = nat(&[], &[(30053, &["10.244.1.3:53"])]);
-    let changes = Changes::between(&before, &after);
     let node = "192.168.1.101:30053";
-    assert!(changes.refute(&flow(node, "10.244.1.2:53")), "its endpoint is gone");
-    assert!(!changes.refute(&flow(node, "10.244.1.3:53")), "its endpoint stays");
-    assert!(!changes.refute(&flow(node, "10.244.9.9:53")), "nobody of ours translated it");
-    assert!(!changes.refute(&flow(node, node)), "the node port was there, so this one was not for it");
+    let passing = Entry { source_translated: true, ..flow(node, node) };
 
-    let came = nat(&[], &[(30053, &[])]);
-    let changes = Changes::between(&came, &after);
-    assert!(changes.refute(&flow(node, node)), "from now on it is translated");
-    let masqueraded = Entry { source_translated: true, ..flow(node, node) };
-    assert!(!changes.refute(&masqueraded), "it passes through this node to another");
-    let changes = Changes::between(&before, &came);
-    assert!(changes.refute(&flow(node, "10.244.1.2:53")));
-    assert!(!changes.refute(&flow(node, node)));
+    let replaced = Changes::between(Some(&before), &after);
+    assert!(replaced.refute(&flow(node, "10.244.1.2:53")), "its endpoint is gone");
+    assert!(!replaced.refute(&flow(node, "10.244.1.3:53")), "its endpoint stays");
+    assert!(!replaced.refute(&flow(node, "10.244.9.9:53")), "nobody of ours translated it");
+    assert!(!replaced.refute(&flow(node, node)), "the node port was there, so this one was not for it");
+
+    let new = Changes::between(Some(&none), &after);
+    assert!(new.refute(&flow(node, node)), "from now on it is translated");
+    assert!(!new.refute(&passing), "it passes through this node to another");
+
+    let deleted = Changes::between(Some(&before), &none);
+    assert!(deleted.refute(&flow(node, "10.244.1.2:53")));
+    assert!(!deleted.refute(&flow(node, node)));
+
+    let unknown = Changes::between(None, &after);
+    assert!(unknown.refute(&flow(node, "10.244.9.9:53")), "who else would have translated it");
+    assert!(unknown.refute(&flow(node, node)));
+    assert!(!unknown.refute(&passing));
+    assert!(!unknown.refute(&flow(node, "10.244.1.3:53")));
 }
 
+/// Each look costs milliseconds, so what cannot leave anything behind must not take one.
 #[test]
-fn only_changed_datagram_ports_concern() {
-    let before = nat(&[(DNS, Protocol::Tcp, &["10.244.1.2:53"]), ("[fd00::1]:53", Protocol::Sctp, &[])], &[]);
-    let mut after = nat(&[("[fd00::1]:53", Protocol::Sctp, &["[fd01::1]:53"])], &[]);
-    let changes = Changes::between(&before, &after);
-    assert!(!changes.concern(Protocol::Udp, Family::Ip), "TCP clients notice by themselves");
-    assert!(changes.concern(Protocol::Sctp, Family::Ip6));
-    assert!(!changes.concern(Protocol::Sctp, Family::Ip));
+fn looks_only_where_something_may_be_left() {
+    let concerns = |before: &Nat, after: &Nat| {
+        let changes = Changes::between(Some(before), after);
+        let all = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].into_iter();
+        let all = all.flat_map(|protocol| Family::ALL.map(|family| (protocol, family)));
+        all.filter(|(protocol, family)| changes.concern(*protocol, *family)).collect::<Vec<_>>()
+    };
+    let service = |protocol, endpoints: &[&str]| {
+        let mut nat = nat(&[(DNS, protocol, endpoints)], &[]);
+        nat.service_subnets.push("10.96.0.0/12".parse().unwrap());
+        nat
+    };
+    let mut none = nat(&[], &[]);
+    none.service_subnets.push("10.96.0.0/12".parse().unwrap());
+    let (two, one) = (&["10.244.1.2:53", "10.244.1.3:53"][..], &["10.244.1.2:53"][..]);
+    let udp = [(Protocol::Udp, Family::Ip)];
 
-    after.services = before.services.clone();
-    for backend in after.services.values_mut() {
-        backend.service = "default/renamed".to_string();
-    }
-    let changes = Changes::between(&before, &after);
-    assert!(!changes.concern(Protocol::Sctp, Family::Ip6), "a name is not an endpoint");
+    assert_eq!(concerns(&service(Protocol::Udp, two), &service(Protocol::Udp, one)), udp, "an endpoint went");
+    assert_eq!(concerns(&service(Protocol::Udp, one), &none), udp, "the Service went");
+    assert_eq!(concerns(&service(Protocol::Udp, one), &service(Protocol::Udp, two)), [], "an endpoint came");
+    assert_eq!(concerns(&none, &service(Protocol::Udp, one)), [], "a Service came");
+    assert_eq!(concerns(&service(Protocol::Udp, &[]), &service(Protocol::Udp, one)), [], "the first endpoint came");
+    assert_eq!(concerns(&service(Protocol::Udp, &[]), &none), [], "it had none");
+    assert_eq!(concerns(&service(Protocol::Tcp, two), &none), [], "TCP clients notice by themselves");
+    assert_eq!(concerns(&none, &nat(&[], &[(30053, one)])), udp, "a NodePort came");
+    assert_eq!(concerns(&nat(&[], &[(30053, one)]), &nat(&[], &[(30053, two)])), []);
+    let six = nat(&[("[fd00::1]:53", Protocol::Sctp, &["[fd01::1]:53"])], &[]);
+    assert_eq!(concerns(&six, &none), [(Protocol::Sctp, Family::Ip6)]);
+
+    let mut renamed = service(Protocol::Udp, one);
+    renamed.services.values_mut().for_each(|backend| backend.service = "default/renamed".to_string());
+    assert_eq!(concerns(&service(Protocol::Udp, one), &renamed), [], "a name is not an endpoint");
 }
 
 #[test]

@@ -116,8 +116,9 @@ impl<R: Ruleset> NatTable<R> {
         &self.ruleset
     }
 
-    /// Replaces the table, whatever it holds, by what `nat` says, in one transaction: no packet meets half of it. On
-    /// an error the old rules stand.
+    /// Replaces the tables, whatever they hold, by what `nat` says, in one transaction: no packet meets half of it. On
+    /// an error the old rules stand. Only an IPv6 table that is not wanted any more is deleted before and apart, since
+    /// a kernel without IPv6 refuses to hear of it.
     pub fn load(&mut self, nat: &Arc<Nat>) -> Result<(), NftError> {
         let had_six = self.state.take().is_none_or(|state| state.families().contains(&Family::Ip6));
         if had_six && !rules::families(nat).contains(&Family::Ip6) {

@@ -53,7 +53,14 @@ pub fn spawn(
     runtime: &desired::Runtime,
     netns: BorrowedFd<'_>,
 ) -> Result<(), RuntimeError> {
-    spawn_program(Path::new("/proc/self/exe"), layout, node, runtime, netns)
+    // Not /proc/self/exe: that leads to the file by a mount of this namespace, and the node needs one of its own to copy.
+    let program = std::env::current_exe().and_then(fs::canonicalize);
+    let program = program.map_err(|source| RuntimeError::Spawn {
+        node: node.into(),
+        step: "find the file of this program (was it replaced while the lab ran?)",
+        source,
+    })?;
+    spawn_program(&program, layout, node, runtime, netns)
 }
 
 /// As [`spawn`], with another file than this program's own to run as `lab __node`.

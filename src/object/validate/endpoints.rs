@@ -25,8 +25,8 @@ pub fn endpoints(root: &Field, errors: &mut Errors) {
     }
 }
 
-/// An endpoint is not the machine that asks.
-fn reachable(ip: &Field, errors: &mut Errors) {
+/// An address that is somewhere else than the machine that asks.
+pub fn reachable(ip: &Field, errors: &mut Errors) {
     let detail = match ip.text().parse::<IpAddr>() {
         Ok(ip) if ip.is_unspecified() => "may not be unspecified (0.0.0.0 or ::)".to_string(),
         Ok(ip) if ip.is_loopback() => "may not be in the loopback range (127.0.0.0/8, ::1/128)".into(),

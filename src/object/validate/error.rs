@@ -112,6 +112,11 @@ fn go_value(value: &Value) -> String {
         Value::Object(fields) if fields.contains_key("matchLabels") || fields.contains_key("matchExpressions") => {
             go_label_selector(value)
         }
+        Value::Object(fields)
+            if fields.len() == 2 && fields.contains_key("port") && fields.contains_key("protocol") =>
+        {
+            go_service_port(value)
+        }
         Value::Object(fields) => {
             let mut all = fields.iter().map(|(key, value)| format!("{}:{}", go_quote(key), go_value(value)));
             format!("map[string]string{{{}}}", all_joined(&mut all))
@@ -122,6 +127,16 @@ fn go_value(value: &Value) -> String {
         Value::Null => "null".into(),
         other => other.to_string(),
     }
+}
+
+fn go_service_port(port: &Value) -> String {
+    let field = |name| port.get(name).map(go_value).unwrap_or_default();
+    format!(
+        "core.ServicePort{{Name:\"\", Protocol:{}, AppProtocol:(*string)(nil), Port:{}, \
+         TargetPort:intstr.IntOrString{{Type:0, IntVal:0, StrVal:\"\"}}, NodePort:0}}",
+        field("protocol"),
+        field("port")
+    )
 }
 
 fn all_joined(all: &mut dyn Iterator<Item = String>) -> String {

@@ -14,8 +14,15 @@ pub fn pod(root: &Field, errors: &mut Errors) {
 
 /// A template `{metadata, spec}`. `more_volumes` are what its pods can mount beside their own volumes.
 pub fn template(template: &Field, more_volumes: &[&str], errors: &mut Errors) {
+    let before = errors.len();
     names::labels(&template.at("metadata.labels"), errors);
     names::annotations(&template.at("metadata.annotations"), errors);
+    // The API server leaves "metadata" out of these paths.
+    for error in errors.iter_mut().skip(before) {
+        let spelled = error.path.replacen(".metadata.", ".", 1);
+        let written = std::mem::replace(&mut error.path, spelled);
+        error.blame.get_or_insert(written);
+    }
     pod_spec(&template.get("spec"), more_volumes, errors);
 }
 

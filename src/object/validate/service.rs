@@ -1,12 +1,11 @@
 //! What a Service must be.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::field::{Errors, Field};
-use super::{names, pod};
+use super::{endpoints, names, pod};
 
 /// Where node ports come from (kube-apiserver `--service-node-port-range`).
 const NODE_PORTS: std::ops::RangeInclusive<i64> = 30000..=32767;
@@ -43,15 +42,9 @@ pub fn service(root: &Field, errors: &mut Errors) {
     }
     for address in spec.get("externalIPs").items() {
         pod::ip_address(&address, errors);
-        if address.text().parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) {
-            errors.push(address.invalid("may not be in the loopback range (127.0.0.0/8, ::1/128)"));
-        }
+        endpoints::reachable(&address, errors);
     }
-    for range in spec.get("loadBalancerSourceRanges").items() {
-        if range.text().trim().parse::<ipnet::IpNet>().is_err() {
-            errors.push(range.invalid("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"));
-        }
-    }
+    source_ranges(&spec.get("loadBalancerSourceRanges"), service_type, errors);
     spec.get("internalTrafficPolicy").one_of(&["Cluster", "Local"], errors);
     let external_policy = spec.get("externalTrafficPolicy");
     let is_reached_from_outside =
@@ -67,12 +60,35 @@ pub fn service(root: &Field, errors: &mut Errors) {
     }
 }
 
+fn source_ranges(ranges: &Field, service_type: &str, errors: &mut Errors) {
+    if !ranges.is_filled() {
+        return;
+    }
+    // The API server spells the path of this field so.
+    let mut spelled = ranges.clone();
+    spelled.path = ranges.path.replace("loadBalancer", "LoadBalancer");
+    let before = errors.len();
+    if service_type != "LoadBalancer" {
+        errors.push(spelled.forbidden("may only be used when `type` is 'LoadBalancer'"));
+    }
+    for range in spelled.items() {
+        if range.text().trim().parse::<ipnet::IpNet>().is_err() {
+            errors.push(range.invalid("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"));
+        }
+    }
+    for error in errors.iter_mut().skip(before) {
+        error.blame = Some(error.path.replace("LoadBalancer", "loadBalancer"));
+    }
+}
+
 fn cluster_ips(spec: &Field, service_type: &str, errors: &mut Errors) {
     let (one, all) = (spec.get("clusterIP"), spec.get("clusterIPs"));
     let given: Vec<Field> = if all.is_filled() { all.items() } else { vec![one.clone()] };
     if service_type == "ExternalName" {
-        for field in [&one, &all].into_iter().filter(|field| field.is_filled()) {
-            errors.push(field.forbidden("may not be set for ExternalName services"));
+        if let Some(field) = [&all, &one].into_iter().find(|field| field.is_filled()) {
+            let mut error = all.forbidden("may not be set for ExternalName services");
+            error.blame = Some(field.path.clone());
+            errors.push(error);
         }
         return;
     }
@@ -131,7 +147,7 @@ fn service_ports(ports: &Field, service_type: &str, errors: &mut Errors) {
         if let Some(number) = number.integer()
             && !taken_ports.insert((number, transport))
         {
-            errors.push(port.duplicate(format!("{number}/{transport}")));
+            errors.push(port.duplicate(json!({"port": number, "protocol": transport})));
         }
         node_port(&port.get("nodePort"), transport, service_type, &mut taken_node_ports, errors);
     }
@@ -145,9 +161,8 @@ fn node_port<'a>(
     errors: &mut Errors,
 ) {
     let Some(number) = field.integer().filter(|number| *number != 0) else { return };
-    if matches!(service_type, "ClusterIP" | "ExternalName") {
+    if service_type == "ClusterIP" {
         let mut error = field.forbidden("may not be used when `type` is 'ClusterIP'");
-        error.detail = error.detail.replace("ClusterIP", service_type);
         error.suggestion = Some("set \"type: NodePort\", or leave nodePort out".into());
         errors.push(error);
     } else if !NODE_PORTS.contains(&number) {

@@ -247,6 +247,15 @@ fn workloads() {
 }
 
 #[test]
+fn labels_of_a_template_are_called_as_the_api_server_calls_them() {
+    let bad = json!({"template": {"metadata": {"labels": {"app": "x", "a b": ""}},
+        "spec": {"containers": [container(json!({}))]}}});
+    let errors = validate(&object(workload("Deployment", bad)));
+    assert_eq!(errors[0].path, "spec.template.labels");
+    assert_eq!(errors[0].blamed(), "spec.template.metadata.labels[a b]");
+}
+
+#[test]
 fn services() {
     let ports = json!([{"port": 80}]);
     same([
@@ -262,7 +271,8 @@ fn services() {
             ),
             &[
                 "spec.ports[0].name: Required value",
-                "spec.ports[1]: Duplicate value: \"80/TCP\"",
+                "spec.ports[1]: Duplicate value: core.ServicePort{Name:\"\", Protocol:\"TCP\", AppProtocol:(*string)(nil), \
+                 Port:80, TargetPort:intstr.IntOrString{Type:0, IntVal:0, StrVal:\"\"}, NodePort:0}",
                 "spec.ports[2].name: Duplicate value: \"a\"",
                 "spec.ports[2].port: Invalid value: 0: must be between 1 and 65535, inclusive",
                 "spec.ports[2].targetPort: Invalid value: 65536: must be between 1 and 65535, inclusive",
@@ -300,11 +310,22 @@ fn services() {
         (
             service(json!({"type": "ExternalName", "clusterIP": "10.96.0.7"})),
             &[
-                "spec.clusterIP: Forbidden: may not be set for ExternalName services",
+                "spec.clusterIPs: Forbidden: may not be set for ExternalName services",
                 "spec.externalName: Required value",
             ],
         ),
     ]);
+    same([(
+        service(
+            json!({"ports": ports, "loadBalancerSourceRanges": ["10.0.0.0/8", "10/8"], "externalIPs": ["127.0.0.1"]}),
+        ),
+        &[
+            "spec.externalIPs[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
+            "spec.LoadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'",
+            "spec.LoadBalancerSourceRanges[1]: Invalid value: \"10/8\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or \
+             2001:db8::/64)",
+        ] as &[_],
+    )]);
     let port_twice = json!([{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53}]);
     assert_eq!(errors(service(json!({"ports": port_twice}))), [""; 0], "the same port of two protocols");
 }

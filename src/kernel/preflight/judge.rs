@@ -1,0 +1,246 @@
+//! From facts to findings.
+
+use std::net::Ipv4Addr;
+
+use ipnet::{IpNet, Ipv4Net};
+
+use super::{Facts, Finding, Leftover, Level, Limits, Privilege, Subnet, Wanted};
+
+pub fn judge(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(privilege(facts.privilege));
+    findings.extend(facts.missing.iter().map(|missing| Finding {
+        level: Level::Error,
+        what: format!("the kernel lacks {}", missing.what),
+        why: format!("{} need it; an attempt gave: {}", missing.purpose, missing.error),
+        fix: format!("modprobe -a {0}   (or boot a kernel that has {0})", missing.modules),
+    }));
+    if wanted.host {
+        findings.extend(wanted.subnets.iter().filter_map(|subnet| clash(subnet, facts, wanted)));
+    }
+    findings.extend(limits(&facts.limits, wanted));
+    findings.extend(facts.leftovers.iter().map(leftover));
+    findings.extend(facts.unknown.iter().map(|error| Finding {
+        level: Level::Warning,
+        what: "a part of the examination failed".to_string(),
+        why: error.clone(),
+        fix: "run it again as root".to_string(),
+    }));
+    findings
+}
+
+fn privilege(privilege: Privilege) -> Option<Finding> {
+    let (what, fix) = match privilege {
+        Privilege::Full => return None,
+        Privilege::None => ("this is not root".to_string(), "run it again with sudo".to_string()),
+        Privilege::Without(capability) => (
+            format!("this root lacks {capability}"),
+            "run it outside the container, or in one with all privileges (`docker run --privileged`)".to_string(),
+        ),
+    };
+    let why = "a lab is made of network namespaces, mounts and processes, which only root may make";
+    Some(Finding { level: Level::Error, what, why: why.to_string(), fix })
+}
+
+fn clash(subnet: &Subnet, facts: &Facts, wanted: &Wanted) -> Option<Finding> {
+    let clashing: Vec<&str> =
+        facts.used.iter().filter(|(used, _)| overlap(used, &subnet.net)).map(|(_, words)| words.as_str()).collect();
+    if clashing.is_empty() {
+        return None;
+    }
+    let instead = free_subnet(subnet, facts, wanted).map_or("ANOTHER SUBNET".to_string(), |net| net.to_string());
+    Some(Finding {
+        level: Level::Error,
+        what: format!("the {} subnet {} is in use on this machine", subnet.role, subnet.net),
+        why: format!("it clashes with {}", clashing.join(", ")),
+        fix: format!(
+            "keep this machine off the lab's LAN (`lab up --no-host`), or choose another subnet in a Lab document:\n\
+             apiVersion: nslab.dev/v1alpha1\nkind: Lab\nnetworking:\n  {}: {instead}",
+            subnet.field
+        ),
+    })
+}
+
+fn overlap(a: &IpNet, b: &IpNet) -> bool {
+    a.contains(&b.network()) || b.contains(&a.network())
+}
+
+/// A private subnet of the same size that neither the machine nor the lab uses.
+fn free_subnet(subnet: &Subnet, facts: &Facts, wanted: &Wanted) -> Option<IpNet> {
+    let private = [
+        Ipv4Net::new(Ipv4Addr::new(192, 168, 0, 0), 16),
+        Ipv4Net::new(Ipv4Addr::new(172, 16, 0, 0), 12),
+        Ipv4Net::new(Ipv4Addr::new(10, 0, 0, 0), 8),
+    ];
+    let fitting = private.into_iter().flatten().filter_map(|net| net.subnets(subnet.net.prefix_len()).ok());
+    let others = wanted.subnets.iter().map(|other| &other.net);
+    let taken: Vec<&IpNet> = facts.used.iter().map(|(used, _)| used).chain(others).collect();
+    // Far more than a machine has routes; a /30 would otherwise mean to try millions.
+    let mut candidates = fitting.flatten().map(IpNet::V4).take(1 << 16);
+    candidates.find(|candidate| !taken.iter().any(|taken| overlap(taken, candidate)))
+}
+
+fn limits(limits: &Limits, wanted: &Wanted) -> Vec<Finding> {
+    let (nodes, pods) = (wanted.nodes as u64, wanted.pods as u64);
+    let machines = nodes + 2;
+    let mut findings = Vec::new();
+    let mut demand = |limit: Option<u64>, need: u64, level, what: &str, consequence: &str, fix: String| {
+        if let Some(limit) = limit.filter(|limit| *limit < need) {
+            findings.push(Finding {
+                level,
+                what: format!("this machine allows {limit} {what}"),
+                why: format!("a lab of {pods} pods on {nodes} nodes takes about {need}; {consequence}"),
+                fix,
+            });
+        }
+    };
+    let sysctl = |name: &str, need: u64| format!("sysctl -w {name}={need}");
+    let files = 256 + 8 * pods;
+    let fix = format!("ulimit -Hn {files}   (for a service: LimitNOFILE={files})");
+    demand(limits.open_files, files, Level::Error, "open files a process", "the supervisor will fail", fix);
+    let spaces = machines + pods + 8;
+    let fix = sysctl("user.max_net_namespaces", spaces);
+    demand(limits.net_namespaces, spaces, Level::Error, "network namespaces", "making more fails", fix);
+    let processes = 512 + 8 * (nodes + pods);
+    let fix = sysctl("kernel.pid_max", processes);
+    demand(limits.processes, processes, Level::Warning, "processes and threads", "starting more fails", fix);
+    // Each pod and its node know each other; each machine of the LAN knows every other.
+    let neighbours = 2 * pods + machines * machines;
+    let fix = sysctl("net.ipv4.neigh.default.gc_thresh3", neighbours.next_power_of_two());
+    let consequence = "beyond that, connections fail with \"neighbour table overflow\" in the kernel's log";
+    demand(limits.neighbours, neighbours, Level::Warning, "neighbours, in all its namespaces", consequence, fix);
+    let instances = 64 + pods;
+    let fix = sysctl("fs.inotify.max_user_instances", instances);
+    let consequence = "programs that watch files may fail to start";
+    demand(limits.inotify_instances, instances, Level::Warning, "inotify instances a user", consequence, fix);
+    let watches = 4096 + 16 * pods;
+    let fix = sysctl("fs.inotify.max_user_watches", watches);
+    demand(limits.inotify_watches, watches, Level::Warning, "inotify watches a user", consequence, fix);
+    findings
+}
+
+fn leftover(leftover: &Leftover) -> Finding {
+    let level = Level::Warning;
+    match leftover {
+        Leftover::Lab(lab) => Finding {
+            level,
+            what: format!("lab \"{lab}\" has no supervisor"),
+            why: "it was killed; the lab's pods run on, but nothing follows changes".to_string(),
+            fix: format!("lab up --name {lab}   (takes the lab over), or: lab down --name {lab}"),
+        },
+        Leftover::Symlink(path) => Finding {
+            level,
+            what: format!("{} leads to a network namespace that is gone", path.display()),
+            why: "the lab that it was of ended without `lab down`".to_string(),
+            fix: format!("rm {}", path.display()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Missing;
+    use super::*;
+
+    fn net(text: &str) -> IpNet {
+        text.parse().unwrap()
+    }
+
+    fn wanted() -> Wanted {
+        let subnet = |role, field, text| Subnet { net: net(text), role, field };
+        Wanted {
+            subnets: vec![
+                subnet("LAN", "lanSubnet", "192.168.1.0/24"),
+                subnet("pod", "podSubnet", "10.244.0.0/16"),
+                subnet("service", "serviceSubnet", "10.96.0.0/12"),
+            ],
+            host: true,
+            nodes: 4,
+            pods: 3,
+        }
+    }
+
+    fn used(routes: &[&str]) -> Facts {
+        let used = routes.iter().map(|route| (net(route), format!("route {route} dev eth0"))).collect();
+        Facts { used, ..Facts::default() }
+    }
+
+    #[test]
+    fn a_machine_apart_is_fine() {
+        assert_eq!(judge(&used(&["10.0.2.0/24", "172.17.0.0/16", "192.168.2.0/24", "fd00::/8"]), &wanted()), []);
+    }
+
+    #[test]
+    fn a_clash_names_the_route_and_a_way_out() {
+        for (route, role, field) in [
+            ("192.168.1.128/25", "LAN", "lanSubnet"),
+            ("192.168.0.0/16", "LAN", "lanSubnet"),
+            ("10.244.3.7/32", "pod", "podSubnet"),
+            ("10.100.0.0/16", "service", "serviceSubnet"),
+        ] {
+            let facts = used(&[route]);
+            let findings = judge(&facts, &wanted());
+            let [finding] = findings.as_slice() else { panic!("{findings:?}") };
+            assert_eq!(finding.level, Level::Error);
+            assert!(finding.what.contains(role) && finding.why.contains(route), "{finding:?}");
+            let (_, instead) = finding.fix.rsplit_once(": ").unwrap();
+            assert!(finding.fix.contains(&format!("  {field}: ")) && finding.fix.contains("--no-host"), "{finding:?}");
+            // What is proposed has to be right itself.
+            let mut changed = wanted();
+            changed.subnets.iter_mut().filter(|s| s.field == field).for_each(|s| s.net = net(instead));
+            assert_eq!(judge(&facts, &changed), []);
+            assert_eq!(judge(&facts, &Wanted { host: false, ..wanted() }), []);
+        }
+        // One route can be in the way of two.
+        assert_eq!(judge(&used(&["10.0.0.0/8"]), &wanted()).len(), 2);
+    }
+
+    #[test]
+    fn when_all_private_subnets_are_taken_there_is_no_proposal() {
+        let findings = judge(&used(&["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]), &wanted());
+        assert_eq!(findings.len(), 3);
+        assert!(findings.iter().all(|finding| finding.fix.ends_with("ANOTHER SUBNET")), "{findings:?}");
+    }
+
+    #[test]
+    fn limits_matter_once_a_lab_is_big() {
+        let facts = Facts {
+            limits: Limits {
+                open_files: Some(1024),
+                processes: Some(32_768),
+                net_namespaces: Some(15_000),
+                inotify_instances: Some(128),
+                inotify_watches: Some(65_536),
+                neighbours: Some(1024),
+            },
+            ..Facts::default()
+        };
+        assert_eq!(judge(&facts, &wanted()), []);
+        let big = judge(&facts, &Wanted { pods: 1000, ..wanted() });
+        let fixes: Vec<&str> = big.iter().map(|finding| finding.fix.split("   ").next().unwrap()).collect();
+        let wanted = [
+            "ulimit -Hn 8256",
+            "sysctl -w net.ipv4.neigh.default.gc_thresh3=2048",
+            "sysctl -w fs.inotify.max_user_instances=1064",
+        ];
+        assert_eq!(fixes, wanted);
+    }
+
+    #[test]
+    fn every_finding_has_a_reason_and_a_fix() {
+        let missing = Missing { what: "veth", purpose: "cables", modules: "veth", error: "EOPNOTSUPP".into() };
+        let facts = Facts {
+            privilege: Privilege::Without("CAP_SYS_ADMIN"),
+            missing: vec![missing],
+            leftovers: vec![Leftover::Lab("a".into()), Leftover::Symlink("/run/netns/a.b".into())],
+            unknown: vec!["cannot list routes".into()],
+            ..Facts::default()
+        };
+        let findings = judge(&facts, &wanted());
+        assert_eq!(findings.len(), 5);
+        assert!(findings.iter().all(|f| ![&f.what, &f.why, &f.fix].iter().any(|text| text.is_empty())), "{findings:?}");
+        let fixes: Vec<&str> = findings.iter().map(|finding| finding.fix.as_str()).collect();
+        assert!(fixes.iter().any(|fix| fix.starts_with("modprobe -a veth")), "{fixes:?}");
+        assert!(fixes.contains(&"rm /run/netns/a.b"), "{fixes:?}");
+    }
+}
