@@ -3,7 +3,6 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::client::Patch;
 use super::path::{self, Query};
 use super::{Context, Failure, dry_run, files, hint, print, resource};
 use crate::object::kind::{self, KindRef};
@@ -78,7 +77,7 @@ async fn scale_one(
         let patch = json!({"spec": {"replicas": args.replicas}});
         let query = Query::new().with_some("dryRun", dry.map(|_| "All"));
         let path = query.on(&format!("{}/scale", path::object(kind, namespace, name)));
-        if let Err(error) = cx.client.patch_path(&path, Patch::Merge, &patch).await {
+        if let Err(error) = cx.client.merge_patch(&path, &patch).await {
             if !error.is_not_found() {
                 return Err(error.into());
             }
