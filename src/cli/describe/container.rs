@@ -173,7 +173,7 @@ fn environment(page: &mut Page, container: &Value, level: usize) {
             );
         } else if let Some(source) = from("fieldRef") {
             let version = if text(source, "/apiVersion").is_empty() { "v1" } else { text(source, "/apiVersion") };
-            page.line(level + 1, &format!("{name}:\t (at {version}:{})", text(source, "/fieldPath")));
+            page.line(level + 1, &format!("{name}:\t ({version}:{})", text(source, "/fieldPath")));
         } else {
             for (at, line) in text(variable, "/value").split('\n').enumerate() {
                 if at == 0 {
