@@ -20,7 +20,6 @@ mod serve;
 pub mod status;
 mod subresource;
 pub mod table;
-mod typed;
 mod watch;
 mod write;
 

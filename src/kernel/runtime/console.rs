@@ -225,10 +225,10 @@ impl Console {
         if !self.input.is_empty() {
             return;
         }
-        buffer.resize(INPUT_CHUNK, 0);
+        buffer.resize(CHUNK, 0);
         let Some(client) = self.clients.iter_mut().find(|client| client.session == session) else { return };
         let Some(fd) = &client.input else { return };
-        match sys::read_now(&fd.as_fd(), buffer) {
+        match sys::read_now(&fd.as_fd(), buffer.get_mut(..INPUT_CHUNK).unwrap_or_default()) {
             Ok(Some([])) | Err(_) => {
                 if let Some(fd) = client.input.take() {
                     reactor.forget(fd);
