@@ -138,7 +138,7 @@ impl Client {
         Ok(body.collect().await.map_err(|e| self.broken("reading the answer", e))?.to_bytes())
     }
 
-    async fn json(&self, method: Method, path: &str, accept: As, body: Option<(&str, &Value)>) -> Result<Value> {
+    pub async fn json(&self, method: Method, path: &str, accept: As, body: Option<(&str, &Value)>) -> Result<Value> {
         let body = body.map(|(content_type, value)| (content_type, value.to_string().into_bytes()));
         let response = self.send(method, path, accept.accept(), body).await?;
         let bytes = self.read(response).await?;
