@@ -84,9 +84,13 @@ impl Rig {
     pub fn run_with(&self, line: &str, input: &str) -> Said {
         let mut child = self.spawn(line);
         let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(input.as_bytes()).unwrap();
-        drop(stdin);
-        finish(child)
+        // Beside the reading of the output, or both sides would wait for room in a pipe. A program that ends without
+        // having read all of it is seen by what it prints.
+        let input = input.to_string();
+        let writer = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+        let said = finish(child);
+        writer.join().unwrap();
+        said
     }
 
     pub fn run(&self, line: &str) -> Said {

@@ -169,7 +169,9 @@ impl Describer<'_> {
         };
         let query = Query::new().with("fieldSelector", format!("involvedObject.uid={uid}"));
         let mut events = self.cx.client.items(&kind::EVENT, namespace, &query).await?;
-        events.sort_by_cached_key(events::last_time);
+        // Of one second, in the order in which they were written.
+        let version = |event: &Value| page::text(event, "/metadata/resourceVersion").parse::<u64>().unwrap_or(0);
+        events.sort_by_cached_key(|event| (events::last_time(event), version(event)));
         Ok(events)
     }
 }
