@@ -234,10 +234,6 @@ pub fn machine() -> Machine {
     Machine { programs: plan::catalogue::needed_programs().into_iter().filter(there).collect() }
 }
 
-pub fn is_root() -> bool {
-    nix::unistd::geteuid().is_root()
-}
-
 /// What an earlier supervisor noted; nothing when there is no whole note.
 fn read_note(path: &Path) -> Desired {
     std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()

@@ -91,7 +91,7 @@ pub fn up(asked: Option<&str>, args: &UpArgs, runtime: &tokio::runtime::Runtime)
     }
     let name = lab_name(asked, &read)?;
     let layout = Layout::new(&name);
-    if !super::is_root() {
+    if !crate::kernel::daemon::is_root() {
         let why = "it makes network namespaces, which only root may";
         return Err(UpError(format!("bring up lab \"{name}\": {why}; run it with sudo")));
     }

@@ -89,7 +89,7 @@ impl Server {
                 make_working_dir: true,
                 streams: child_ends.streams(),
                 confined: true,
-                own_program: self.place.own_program.as_fd(),
+                builtins: self.place.builtins,
                 status: child_status.as_fd(),
             },
         };
