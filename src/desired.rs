@@ -27,6 +27,9 @@ pub struct Desired {
     pub runtimes: BTreeMap<String, Runtime>,
     /// Service address translation, by the network namespace it is loaded in. Nodes that want the same share it.
     pub nat: BTreeMap<NetnsName, Arc<Nat>>,
+    /// The TCP port at which the API is served in a network namespace, at all its addresses.
+    #[serde(default)]
+    pub api: BTreeMap<NetnsName, u16>,
     /// Pods to run, by `namespace/name`.
     pub pods: BTreeMap<String, Arc<Pod>>,
 }
@@ -222,6 +225,9 @@ pub struct Pod {
     /// The content of its /etc/resolv.conf and /etc/hosts.
     pub resolv_conf: String,
     pub hosts: String,
+    /// The ServiceAccount whose token its containers get.
+    #[serde(default)]
+    pub service_account: Option<String>,
     pub restart_policy: RestartPolicy,
     /// In the order of `spec.containers`.
     pub containers: Vec<Container>,

@@ -54,6 +54,15 @@ pub enum Action {
         from: Arc<Nat>,
         to: Arc<Nat>,
     },
+    /// Listens for clients of the API at all addresses of the namespace.
+    OpenApi {
+        netns: NetnsName,
+        port: u16,
+    },
+    /// Stops listening, and ends the connections there are.
+    CloseApi {
+        netns: NetnsName,
+    },
     /// Gives the pod its namespaces; its containers are then started, watched and restarted by the agent.
     StartPod {
         key: String,
@@ -89,6 +98,7 @@ impl Action {
                 // A namespace takes its cables with it.
                 actual.veths.retain(|_, veth| veth.inner.netns != *name && veth.outer.netns != *name);
                 actual.nat.remove(name);
+                actual.api.remove(name);
             }
             Action::AddVeth { id, veth } => {
                 actual.veths.insert(id.clone(), veth.clone());
@@ -105,6 +115,12 @@ impl Action {
             }
             Action::LoadNat { netns, nat } | Action::ChangeNat { netns, to: nat, .. } => {
                 actual.nat.insert(netns.clone(), nat.clone());
+            }
+            Action::OpenApi { netns, port } => {
+                actual.api.insert(netns.clone(), *port);
+            }
+            Action::CloseApi { netns } => {
+                actual.api.remove(netns);
             }
             Action::StartPod { key, pod } | Action::UpdatePod { key, pod } | Action::StopPod { key, pod, .. } => {
                 actual.pods.insert(key.clone(), pod.clone());
@@ -144,6 +160,8 @@ impl fmt::Display for Action {
                 let changed = changed_services(from, to);
                 write!(f, "nft change {netns}: {}", changed.into_iter().collect::<Vec<_>>().join(", "))
             }
+            Action::OpenApi { netns, port } => write!(f, "api listen {netns} port {port}"),
+            Action::CloseApi { netns } => write!(f, "api close {netns}"),
             Action::StartPod { key, pod } => write!(f, "start pod {key} on {}", pod.node),
             Action::StopPod { key, grace_seconds, .. } => write!(f, "stop pod {key} (grace {grace_seconds}s)"),
             Action::UpdatePod { key, .. } => write!(f, "update pod {key}"),
@@ -249,6 +267,13 @@ fn removals(steps: &mut Steps, from: &Desired, to: &Desired) {
             steps.add(Action::RemoveVeth { id: id.clone(), veth: before.clone() }, reason);
         }
     }
+    // An open socket would keep its namespace.
+    for (netns, port) in &from.api {
+        if to.api.get(netns) != Some(port) || going(netns) {
+            let reason = if going(netns) { "its node goes" } else { "it is not wanted there any more" };
+            steps.add(Action::CloseApi { netns: netns.clone() }, reason);
+        }
+    }
     for name in from.netns.keys().filter(|name| going(name)) {
         let reason = if to.netns.contains_key(name) { "its settings changed" } else { "what it was for is gone" };
         steps.add(Action::RemoveNetns { name: name.clone() }, reason);
@@ -297,6 +322,12 @@ fn additions(steps: &mut Steps, from: &Desired, to: &Desired) {
         if let Some(veth) = to.veths.get(id) {
             let reason = if veth.inner.netns.is_empty() { "this machine joins the LAN" } else { "a cable is missing" };
             steps.add(Action::AddVeth { id: id.to_string(), veth: veth.clone() }, reason);
+        }
+    }
+    for (netns, port) in &to.api {
+        if from.api.get(netns) != Some(port) || made_anew(netns) {
+            let action = Action::OpenApi { netns: netns.clone(), port: *port };
+            steps.add(action, "a control plane node serves the Kubernetes API");
         }
     }
     for (netns, nat) in &to.nat {

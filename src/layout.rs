@@ -15,6 +15,11 @@ pub const STATE: &str = "/var/lib/nslab";
 /// Where `ip netns` looks.
 pub const IP_NETNS: &str = "/run/netns";
 
+/// In [`Layout::pki`]: the certificate authority's certificate, and the administrator's with its key.
+pub const CA_CERT: &str = "ca.crt";
+pub const ADMIN_CERT: &str = "admin.crt";
+pub const ADMIN_KEY: &str = "admin.key";
+
 impl Layout {
     pub fn new(lab: &str) -> Self {
         Layout { lab: lab.to_string() }
@@ -77,6 +82,11 @@ impl Layout {
     /// The node's own filesystem, where its hostPath volumes are: the data that `down` keeps.
     pub fn node_root(&self, node: &str) -> PathBuf {
         self.state().join("nodes").join(node).join("root")
+    }
+
+    /// The lab's certificate authority and the administrator's credentials.
+    pub fn pki(&self) -> PathBuf {
+        self.state().join("pki")
     }
 
     /// The store's log.

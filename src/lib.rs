@@ -11,6 +11,7 @@ pub mod kernel;
 pub mod layout;
 pub mod manifest;
 pub mod object;
+pub mod pki;
 pub mod plan;
 pub mod report;
 pub mod session;

@@ -130,6 +130,7 @@ fn pod(uid: &str) -> PodSpec {
         hostname: format!("host-{uid}"),
         hosts: format!("10.0.0.1\thost-{uid}\n"),
         resolv_conf: "nameserver 10.96.0.10\n".into(),
+        credentials: None,
     }
 }
 

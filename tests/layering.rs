@@ -15,7 +15,7 @@ const PLAIN: &[&str] = &["desired", "layout", "report", "session"];
 /// Each room, and the rooms that it may import besides itself and the plain ones.
 const ROOMS: &[(&str, &[&str])] = &[
     ("agent", &["control", "diff", "kernel", "object", "plan", "store"]),
-    ("api", &["object", "store"]),
+    ("api", &["object", "pki", "store"]),
     ("applet", &["manifest", "object"]),
     // `diff` for the steps that `lab plan` prints.
     ("cli", &["diff", "manifest", "object"]),
@@ -31,11 +31,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("main", &["applet", "cli", "kernel", "supervisor"]),
     ("manifest", &["object"]),
     ("object", &[]),
+    ("pki", &[]),
     ("plan", &["object"]),
     ("report", &["object"]),
     ("session", &[]),
     ("store", &["object"]),
-    ("supervisor", &["agent", "api", "cli", "control", "diff", "kernel", "manifest", "object", "plan", "store"]),
+    ("supervisor", &["agent", "api", "cli", "control", "diff", "kernel", "manifest", "object", "pki", "plan", "store"]),
 ];
 
 const MAX_LINES: usize = 600;

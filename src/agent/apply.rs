@@ -92,7 +92,7 @@ fn leans_on(action: &Action) -> Vec<String> {
     let netns = |name: &String| format!("netns {name}");
     match action {
         Action::AddVeth { veth, .. } => vec![netns(&veth.inner.netns), netns(&veth.outer.netns)],
-        Action::LoadNat { netns: name, .. } => vec![netns(name)],
+        Action::LoadNat { netns: name, .. } | Action::OpenApi { netns: name, .. } => vec![netns(name)],
         Action::StartRuntime { runtime, .. } => vec![netns(&runtime.netns)],
         Action::StartPod { pod, .. } => vec![netns(&pod.netns), format!("node {}", pod.node)],
         _ => Vec::new(),

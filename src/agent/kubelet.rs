@@ -301,6 +301,7 @@ mod tests {
             addresses: Vec::new(),
             resolv_conf: String::new(),
             hosts: String::new(),
+            service_account: None,
             restart_policy: policy,
             containers: vec![Container {
                 name: "c".into(),

@@ -27,6 +27,8 @@ pub fn recover(noted: Desired, survivors: &Survivors, now: Timestamp) -> Recover
     actual.veths.retain(|_, veth| there(&veth.inner.netns) && there(&veth.outer.netns));
     // Tables are loaded whole once, for what is in them is never read back.
     actual.nat.clear();
+    // The sockets went with the supervisor that held them.
+    actual.api.clear();
     let netns = &actual.netns;
     actual.runtimes.retain(|node, runtime| survivors.nodes.contains_key(node) && netns.contains_key(&runtime.netns));
     let live: BTreeMap<&str, &Vec<LiveContainer>> =

@@ -6,6 +6,7 @@
 
 pub mod admission;
 mod apply;
+mod auth;
 mod body;
 mod discovery;
 mod exec;
@@ -15,17 +16,21 @@ mod page;
 mod query;
 mod read;
 mod respond;
+mod review;
 mod route;
 mod serve;
 pub mod status;
 mod subresource;
 pub mod table;
+mod tls;
 mod watch;
 mod write;
 
 pub use apply::{Applied, Change, apply_all};
+pub use auth::Caller;
 pub use serve::{Accept, serve, serve_connection};
 pub use status::{ApiError, Cause};
+pub use tls::serve_tls;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +39,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::layout::Layout;
+use crate::pki::TokenKey;
 use crate::session::Sessions;
 use crate::store::Store;
 
@@ -55,6 +61,8 @@ pub struct Api {
     lab_status: Box<dyn Fn() -> Value + Send + Sync>,
     /// Held from the admission of a write to its commit, so that two writes never get the same address or port.
     admission: Mutex<()>,
+    /// What knows the tokens of service accounts; without it no token is good.
+    tokens: Option<Arc<TokenKey>>,
     pages: Mutex<page::Pages>,
     streams: Arc<Semaphore>,
 }
@@ -67,6 +75,7 @@ impl Api {
             pod_logs: Box::new(move |namespace, pod, uid| layout.pod_logs(namespace, pod, uid)),
             lab_status: Box::new(|| json!({})),
             admission: Mutex::new(()),
+            tokens: None,
             pages: Mutex::default(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         }
@@ -81,6 +90,12 @@ impl Api {
     /// Sets what `/apis/nslab.dev/v1alpha1/status` answers; called for every request.
     pub fn with_lab_status(mut self, status: impl Fn() -> Value + Send + Sync + 'static) -> Self {
         self.lab_status = Box::new(status);
+        self
+    }
+
+    /// Lets the holders of service accounts' tokens in.
+    pub fn with_tokens(mut self, tokens: Arc<TokenKey>) -> Self {
+        self.tokens = Some(tokens);
         self
     }
 

@@ -1,6 +1,7 @@
 //! From a path to what it names.
 
 use super::query::percent_decode;
+use super::review::{self, Review};
 use crate::object::kind::{self, KindRef};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +29,7 @@ pub enum Route {
     NodeExec(String),
     LabStatus,
     LabApply,
+    Review(Review),
 }
 
 /// A kind's objects, one of them, or a part of one.
@@ -60,6 +62,9 @@ pub fn route(path: &str) -> Option<Route> {
         ["apis", group, "v1alpha1", "nodes", node, "exec"] if *group == lab => Some(Route::NodeExec(node.to_string())),
         ["apis", group, "v1alpha1", "status"] if *group == lab => Some(Route::LabStatus),
         ["apis", group, "v1alpha1", "apply"] if *group == lab => Some(Route::LabApply),
+        ["apis", group, version, plural] if let Some(review) = review::by_path(group, version, plural) => {
+            Some(Route::Review(review))
+        }
         ["apis", group] => known_group(group).then(|| Route::Group(group.to_string())),
         ["api", version, rest @ ..] => resources("", version, rest),
         ["apis", group, version, rest @ ..] => resources(group, version, rest),

@@ -13,13 +13,15 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
+use super::auth::{self, Caller};
 use super::body::Body;
 use super::query::Query;
 use super::route::{Route, Target, route};
 use super::status::ApiError;
-use super::{Api, apply, discovery, exec, log, openapi, read, respond, subresource, write};
+use super::{Api, apply, discovery, exec, log, openapi, read, respond, review, subresource, write};
 
 /// How long a request's headers may take, which is also how long an idle connection is kept.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -53,44 +55,57 @@ impl Accept for tokio::net::TcpListener {
     }
 }
 
-/// Serves the API until `shutdown` is ready; then ends watches, and waits a moment for requests that are under way.
+/// Serves the API, to whoever can reach the listener, until `shutdown` is ready; then ends watches, and waits a moment
+/// for requests that are under way.
 pub async fn serve<A: Accept>(listener: A, api: Arc<Api>, shutdown: impl Future) {
+    let caller = Arc::new(Caller::administrator());
+    serve_with(listener, shutdown, usize::MAX, |stream, closing| {
+        serve_connection(stream, api.clone(), caller.clone(), closing)
+    })
+    .await;
+}
+
+/// Gives each connection, and what tells it to end, to `serve_one`; at most `limit` at a time, the others wait. The
+/// connections end with this future.
+pub async fn serve_with<A, F>(
+    listener: A,
+    shutdown: impl Future,
+    limit: usize,
+    serve_one: impl Fn(A::Stream, watch::Receiver<bool>) -> F,
+) where
+    A: Accept,
+    F: Future<Output = ()> + Send + 'static,
+{
     let (close, closing) = watch::channel(false);
-    // Every connection holds a sender; the last one to end closes the channel.
-    let (alive, mut ended) = mpsc::channel::<Infallible>(1);
+    let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = listener.accept(), if connections.len() < limit => accepted,
+            Some(_) = connections.join_next() => continue,
             _ = &mut shutdown => break,
         };
         match accepted {
-            Ok(stream) => {
-                let (api, closing, alive) = (api.clone(), closing.clone(), alive.clone());
-                tokio::spawn(async move {
-                    serve_connection(stream, api, closing).await;
-                    drop(alive);
-                });
-            }
+            Ok(stream) => drop(connections.spawn(serve_one(stream, closing.clone()))),
             // Out of file descriptors, or a client that left again: the next one may do better.
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
     drop(listener);
     close.send_replace(true);
-    drop(alive);
-    let _ = tokio::time::timeout(GRACE, ended.recv()).await;
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(GRACE, all_ended).await;
 }
 
-/// Serves one connection, to its end or until `closing` becomes true.
-pub async fn serve_connection<S>(stream: S, api: Arc<Api>, mut closing: watch::Receiver<bool>)
+/// Serves one connection, to its end or until `closing` becomes true. `caller`: who it is that connects.
+pub async fn serve_connection<S>(stream: S, api: Arc<Api>, caller: Arc<Caller>, mut closing: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let requests_closing = closing.clone();
     let service = service_fn(move |request| {
-        let (api, closing) = (api.clone(), requests_closing.clone());
-        async move { Ok::<_, Infallible>(answer(api, request, closing).await) }
+        let (api, caller, closing) = (api.clone(), caller.clone(), requests_closing.clone());
+        async move { Ok::<_, Infallible>(answer(api, &caller, request, closing).await) }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEADERS);
@@ -108,6 +123,7 @@ pub struct Call {
     pub api: Arc<Api>,
     pub query: Query,
     pub request: Request<Incoming>,
+    pub user: auth::User,
     pub closing: watch::Receiver<bool>,
 }
 
@@ -117,12 +133,24 @@ impl Call {
     }
 }
 
-async fn answer(api: Arc<Api>, request: Request<Incoming>, closing: watch::Receiver<bool>) -> Response<Body> {
-    let Some(route) = route(request.uri().path()) else {
+async fn answer(
+    api: Arc<Api>,
+    caller: &Caller,
+    request: Request<Incoming>,
+    closing: watch::Receiver<bool>,
+) -> Response<Body> {
+    let route = route(request.uri().path());
+    let open = matches!(route, Some(Route::Health | Route::Version));
+    let user = match auth::user_of(&api, caller, request.headers()) {
+        Some(user) => user,
+        None if open => auth::User::anonymous(),
+        None => return respond::failure(&ApiError::unauthorized()),
+    };
+    let Some(route) = route else {
         return respond::failure(&ApiError::no_such_path());
     };
     let query = Query::parse(request.uri().query().unwrap_or(""));
-    let call = Call { api, query, request, closing };
+    let call = Call { api, query, request, user, closing };
     dispatch(route, call).await.unwrap_or_else(|error| respond::failure(&error))
 }
 
@@ -131,6 +159,7 @@ async fn dispatch(route: Route, call: Call) -> Result<Response<Body>, ApiError> 
     match route {
         Route::Objects(target) => objects(target, call).await,
         Route::NodeExec(node) => exec::node(call, &node),
+        Route::Review(review) => review::answer(review, call).await,
         Route::LabApply if method == Method::POST => apply::post(call).await,
         Route::LabApply => Err(ApiError::method_not_allowed()),
         _ if method != Method::GET && method != Method::HEAD => Err(ApiError::method_not_allowed()),

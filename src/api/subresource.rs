@@ -44,6 +44,9 @@ pub fn of(kind: KindRef) -> Vec<Subresource> {
     if *kind == kind::NAMESPACE {
         all.push(sub("finalize", "Namespace", None, &["update"]));
     }
+    if *kind == kind::SERVICE_ACCOUNT {
+        all.push(sub("token", "TokenRequest", Some(("authentication.k8s.io", "v1")), &["create"]));
+    }
     if has_scale(kind) {
         all.push(sub("scale", "Scale", Some(("autoscaling", "v1")), READ_WRITE));
     }
@@ -98,6 +101,7 @@ pub async fn dispatch(target: Target, call: Call) -> Result<Response<Body>, ApiE
         ("scale", &Method::PUT | &Method::PATCH) => set_scale(target, call).await,
         ("binding", &Method::POST) => bind(target, call).await,
         ("eviction", &Method::POST) => evict(target, call).await,
+        ("token", &Method::POST) => super::review::token(target, call).await,
         ("finalize", &Method::PUT) => finalize(target, call).await,
         _ => Err(ApiError::method_not_allowed()),
     }

@@ -20,6 +20,7 @@ mod get;
 mod gone;
 mod hint;
 mod jsonpath;
+mod kubeconfig;
 mod label;
 mod labs;
 mod logs;
@@ -92,6 +93,7 @@ pub enum LabCommand {
     Service(service::ServiceArgs),
     Node(node::NodeArgs),
     Client(node::ClientArgs),
+    Kubeconfig(kubeconfig::KubeconfigArgs),
     Completion(meta::CompletionArgs),
     Man(meta::ManArgs),
     Schema(meta::SchemaArgs),
@@ -208,6 +210,7 @@ pub fn run(parsed: Parsed, machine: impl FnOnce(MachineCommand, Option<&str>) ->
                 LabCommand::Service(args) => block_on(service::run(args, &cx)),
                 LabCommand::Node(args) => block_on(node::node(args, &cx)),
                 LabCommand::Client(args) => block_on(node::client(args, &cx)),
+                LabCommand::Kubeconfig(args) => block_on(kubeconfig::run(&args, &cx)),
                 LabCommand::Completion(args) => meta::completion(&args),
                 LabCommand::Man(args) => meta::man(&args),
                 LabCommand::Schema(_) => meta::schema(),

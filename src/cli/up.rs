@@ -133,6 +133,8 @@ pub fn summary(report: &Report, elapsed: Duration, changed: bool) -> String {
     );
     let nodes: Vec<String> = report.nodes.iter().map(|n| format!("{} {}", n.name, n.address)).collect();
     text.push_str(&format!("Nodes: {}\n", nodes.join(", ")));
+    let name = if report.lab == super::labs::DEFAULT { String::new() } else { format!(" --name {}", report.lab) };
+    text.push_str(&format!("kubectl finds it after: sudo lab kubeconfig --merge{name}\n"));
     let tries: Vec<_> = services.iter().flat_map(|s| s.tries.iter().map(move |t| (s, t))).collect();
     if !tries.is_empty() {
         text.push_str("Try:\n");

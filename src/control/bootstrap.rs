@@ -6,15 +6,13 @@ use serde_json::{Map, Value, json};
 
 use super::mirroring::SKIP_MIRROR;
 use super::slices::SERVICE_NAME;
-use crate::object::lab::{Lab, LabError, Node, Role};
+use crate::object::lab::{API_PORT, Lab, LabError, Node, Role};
 use crate::object::{Object, Write, kind};
 
 /// The lab's name when the document has none.
 pub const DEFAULT_NAME: &str = "lab";
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
-/// The API server's port on the control plane nodes.
-const API_PORT: u16 = 6443;
 /// What fits into a node's /24 with room to spare.
 const PODS_PER_NODE: &str = "250";
 

@@ -72,7 +72,7 @@ impl State {
         let no_netns = |name: &String| (!name.is_empty() && !self.has.netns.contains_key(name)).then(|| name.clone());
         match action {
             Action::AddVeth { veth, .. } => no_netns(&veth.inner.netns).or_else(|| no_netns(&veth.outer.netns)),
-            Action::LoadNat { netns, .. } => no_netns(netns),
+            Action::LoadNat { netns, .. } | Action::OpenApi { netns, .. } => no_netns(netns),
             Action::ChangeNat { netns, from, .. } => {
                 (self.has.nat.get(netns) != Some(from)).then(|| format!("the table that {netns} is said to have"))
             }

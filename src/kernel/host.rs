@@ -1,6 +1,7 @@
 //! The real kernel: makes each step through netlink, mounts and the nodes' runtimes.
 
 use std::collections::HashMap;
+use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::net::Network;
 use super::nft::NatTable;
+pub use super::runtime::protocol::Credentials;
 use super::runtime::protocol::{self, ContainerSpec, Place, PodSpec};
 use super::runtime::{self, RuntimeClient};
 use super::{ContainerEvent, Event, Kernel, KernelError, LiveContainer, LivePod, Survivors, conntrack};
@@ -20,6 +22,8 @@ use crate::session::{Command, Session, SessionError, Sessions, Target};
 const KILL: i32 = 9;
 
 type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
+type Issue = Box<dyn Fn(&Pod, &str) -> Result<Credentials, String> + Send + Sync>;
+type Door = Box<dyn Fn(&str, Option<TcpListener>) -> Result<(), String> + Send + Sync>;
 
 pub struct Host {
     layout: Layout,
@@ -27,6 +31,8 @@ pub struct Host {
     tables: Mutex<HashMap<String, Arc<Mutex<NatTable>>>>,
     nodes: Mutex<HashMap<String, Node>>,
     on_event: OnEvent,
+    issue: Option<Issue>,
+    door: Option<Door>,
 }
 
 #[derive(Clone)]
@@ -50,8 +56,15 @@ impl Host {
     ) -> Result<(Host, Survivors), KernelError> {
         let network = Network::open(&layout).map_err(|error| KernelError(error.to_string()))?;
         let existing = network.existing().map_err(|error| KernelError(error.to_string()))?;
-        let host =
-            Host { layout, network, tables: Mutex::default(), nodes: Mutex::default(), on_event: Arc::new(on_event) };
+        let host = Host {
+            layout,
+            network,
+            tables: Mutex::default(),
+            nodes: Mutex::default(),
+            on_event: Arc::new(on_event),
+            issue: None,
+            door: None,
+        };
         let mut survivors = Survivors { netns: existing.into_iter().collect(), ..Survivors::default() };
         for node in nodes {
             // One that does not answer is started anew.
@@ -60,6 +73,25 @@ impl Host {
             }
         }
         Ok((host, survivors))
+    }
+
+    /// Pods get what `issue` answers for them and the name of their service account.
+    pub fn with_credentials(
+        mut self,
+        issue: impl Fn(&Pod, &str) -> Result<Credentials, String> + Send + Sync + 'static,
+    ) -> Self {
+        self.issue = Some(Box::new(issue));
+        self
+    }
+
+    /// `door` is given the listener of each namespace in which the API is to be served; none: it is not any more, and
+    /// what `door` has open there must be closed.
+    pub fn with_api_door(
+        mut self,
+        door: impl Fn(&str, Option<TcpListener>) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.door = Some(Box::new(door));
+        self
     }
 
     fn take_over(&self, node: &str) -> Result<Vec<LivePod>, runtime::RuntimeError> {
@@ -132,6 +164,16 @@ impl Host {
         stale.map(drop).map_err(|e| e.to_string())
     }
 
+    fn open_api(&self, netns: &str, port: u16) -> Result<(), String> {
+        let Some(door) = &self.door else { return Ok(()) };
+        let listener = self.network.listen(netns, port).map_err(|e| e.to_string())?;
+        door(netns, Some(listener))
+    }
+
+    fn close_api(&self, netns: &str) -> Result<(), String> {
+        self.door.as_ref().map_or(Ok(()), |door| door(netns, None))
+    }
+
     fn start_pod(&self, pod: &Pod) -> Result<(), String> {
         let netns = self.network.netns_fd(&pod.netns).map_err(|e| e.to_string())?;
         let spec = PodSpec {
@@ -141,6 +183,10 @@ impl Host {
             hostname: pod.hostname.clone(),
             hosts: pod.hosts.clone(),
             resolv_conf: pod.resolv_conf.clone(),
+            credentials: match (&self.issue, &pod.service_account) {
+                (Some(issue), Some(account)) => Some(issue(pod, account)?),
+                _ => None,
+            },
         };
         let node = self.node(&pod.node).map_err(|e| e.0)?;
         node.client.start_pod(spec, netns.as_fd()).map_err(|e| e.to_string())
@@ -169,6 +215,8 @@ impl Kernel for Host {
             Action::StopRuntime { node } => self.stop_node(node).map_err(during(action)),
             Action::LoadNat { netns, nat } => self.load_nat(netns, nat).map_err(during(action)),
             Action::ChangeNat { netns, from, to } => self.change_nat(netns, from, to).map_err(during(action)),
+            Action::OpenApi { netns, port } => self.open_api(netns, *port).map_err(during(action)),
+            Action::CloseApi { netns } => self.close_api(netns).map_err(during(action)),
             Action::StartPod { pod, .. } => self.start_pod(pod).map_err(during(action)),
             Action::StopPod { pod, grace_seconds, .. } => self.stop_pod(pod, *grace_seconds).map_err(during(action)),
             Action::RemovePod { pod, .. } => self.stop_pod(pod, 0).map_err(during(action)),

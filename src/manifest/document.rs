@@ -67,6 +67,23 @@ pub fn read(file: &Arc<str>, bytes: &[u8]) -> Contents {
     reader.contents
 }
 
+/// The first value in the bytes of one file.
+pub fn read_value(file: &Arc<str>, bytes: &[u8]) -> Result<Value, Problem> {
+    let problem = |explained: Explained| Problem {
+        place: Some(Place { file: file.clone(), position: Some(explained.position) }),
+        message: explained.message,
+        help: explained.help,
+    };
+    let text = text::decode(bytes)
+        .map_err(|e| problem(Explained { position: e.position, message: e.message, help: e.help }))?;
+    let json = if json::looks_like_json(&text) { json::read(&text).ok() } else { None };
+    let nodes = match json {
+        Some(nodes) => nodes,
+        None => yaml::read(&text, 1).map_err(|error| problem(syntax::explain(&text, 1, error)))?,
+    };
+    Ok(nodes.into_iter().next().map_or(Value::Null, |node| node.value))
+}
+
 struct Reader<'f> {
     file: &'f Arc<str>,
     number: usize,

@@ -14,6 +14,8 @@ mod syntax;
 mod text;
 mod yaml;
 
+use serde_json::Value;
+
 pub use check::check;
 pub use document::Document;
 pub use place::{Note, Place, Position, Problem, Problems};
@@ -33,6 +35,11 @@ pub fn read(inputs: &[Input], options: Options) -> Result<Vec<Document>, Problem
         }
     }
     if problems.is_empty() { Ok(documents) } else { Err(Problems(problems)) }
+}
+
+/// The first document of a file that holds no objects, as plain JSON; an empty file is null.
+pub fn read_value(name: &str, bytes: &[u8]) -> Result<Value, Problem> {
+    document::read_value(&name.into(), bytes)
 }
 
 #[cfg(test)]

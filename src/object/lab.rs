@@ -8,6 +8,9 @@ use ipnet::{IpNet, Ipv4Net};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The API server's port on the control plane nodes.
+pub const API_PORT: u16 = 6443;
+
 /// `spec` stands at the top level of the document, as in kind's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use k8s_openapi::api::core::v1::{Container as PodContainer, Pod as PodView};
+use k8s_openapi::api::core::v1::{Container as PodContainer, Pod as PodView, PodSpec};
+use serde_json::Value;
 
 use super::topology::ETH0;
 use super::{Machine, catalogue, names, services};
@@ -42,9 +43,21 @@ pub fn add(desired: &mut Desired, snapshot: &Snapshot, lab: &Lab, nodes: &[Node]
         let key = (object.namespace().to_string(), spec.enable_service_links != Some(false));
         let service_links =
             links.entry(key).or_insert_with_key(|(ns, links)| services::environment(snapshot, ns, *links));
-        let pod = pod(object, &view, lab, node, machine, netns, addresses, service_links);
+        let mut pod = pod(object, &view, lab, node, machine, netns, addresses, service_links);
+        pod.service_account = service_account(snapshot, object.namespace(), spec);
         desired.pods.insert(format!("{}/{}", object.namespace(), object.name()), Arc::new(pod));
     }
+}
+
+/// The account whose token the pod's containers get: none where the pod, or else the account, says so.
+fn service_account(snapshot: &Snapshot, namespace: &str, spec: &PodSpec) -> Option<String> {
+    let name = spec.service_account_name.as_deref().filter(|name| !name.is_empty()).unwrap_or("default");
+    let of_account = || {
+        let account = snapshot.find(&kind::SERVICE_ACCOUNT, namespace, name)?;
+        account.at(&["automountServiceAccountToken"]).and_then(Value::as_bool)
+    };
+    let wanted = spec.automount_service_account_token.or_else(of_account).unwrap_or(true);
+    wanted.then(|| name.to_string())
 }
 
 fn annotated_addresses(pod: &Object) -> Vec<IpAddr> {
@@ -120,6 +133,7 @@ fn pod(
         resolv_conf: resolv_conf(lab, object.namespace(), &spec),
         hosts: hosts(&hostname, &addresses, &spec),
         hostname,
+        service_account: None,
         restart_policy: match spec.restart_policy.as_deref() {
             Some("Never") => RestartPolicy::Never,
             Some("OnFailure") => RestartPolicy::OnFailure,
@@ -240,7 +254,7 @@ fn expand_references(text: &str, known: &BTreeMap<&str, &str>) -> String {
     out
 }
 
-fn resolv_conf(lab: &Lab, namespace: &str, spec: &k8s_openapi::api::core::v1::PodSpec) -> String {
+fn resolv_conf(lab: &Lab, namespace: &str, spec: &PodSpec) -> String {
     let policy = spec.dns_policy.as_deref().unwrap_or("ClusterFirst");
     let host_network = spec.host_network == Some(true);
     let (mut servers, mut searches, mut options) = (Vec::new(), Vec::new(), Vec::new());
@@ -272,7 +286,7 @@ fn resolv_conf(lab: &Lab, namespace: &str, spec: &k8s_openapi::api::core::v1::Po
     text
 }
 
-fn hosts(hostname: &str, addresses: &[IpAddr], spec: &k8s_openapi::api::core::v1::PodSpec) -> String {
+fn hosts(hostname: &str, addresses: &[IpAddr], spec: &PodSpec) -> String {
     let mut text = String::from(
         "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
          fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n",

@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::names;
 use crate::desired::{Bind, Bridge, Desired, End, Netns, NetnsRole, Route, Runtime, Veth};
-use crate::object::lab::{Lab, Node};
+use crate::object::lab::{API_PORT, Lab, Node, Role};
 
 /// The LAN's switch.
 const LAN_BRIDGE: &str = "lan";
@@ -29,6 +29,9 @@ pub fn add(desired: &mut Desired, lab: &Lab, nodes: &[Node], with_host: bool) {
         desired.netns.insert(netns.clone(), machine(NetnsRole::Node));
         let cable = lan_cable(lab, &name, &netns, &node.name, &node.addresses, node_routes(lab, nodes, node));
         insert(desired, cable);
+        if node.role == Role::ControlPlane {
+            desired.api.insert(netns.clone(), API_PORT);
+        }
         desired.runtimes.insert(
             node.name.clone(),
             Runtime {

@@ -5,6 +5,7 @@
 
 pub mod commands;
 pub mod doctor;
+mod doors;
 pub mod down;
 pub mod dry_run;
 pub mod lock;
@@ -28,9 +29,11 @@ use crate::kernel::host::Host;
 use crate::layout::Layout;
 use crate::object::lab::Lab;
 use crate::object::{Write, kind};
+use crate::pki;
 use crate::plan::{self, Machine};
 use crate::report::{Progress, Report, report};
 use crate::store::Store;
+use doors::Doors;
 use lock::Lock;
 use start::{Answer, Orders};
 
@@ -102,6 +105,8 @@ struct Running {
     host: Arc<Host>,
     runtime: tokio::runtime::Runtime,
     listener: tokio::net::UnixListener,
+    doors: Doors,
+    pki: pki::Lazy,
 }
 
 impl Running {
@@ -111,6 +116,12 @@ impl Running {
         let store = Arc::new(Store::open(&layout.store()).map_err(failed("open the store"))?);
         bootstrap(&store, name, orders)?;
 
+        let pki = pki::Lazy::new(layout.pki());
+        let making = pki.clone();
+        // Beside the namespaces, which take longer. Whoever needs it and finds it missing learns why.
+        spawn("pki", move || drop(making.get().map(drop)))?;
+        let (door, doors) = doors::doors(store.clone(), pki.clone());
+
         let (wake, wakes) = channel();
         let events = wake.clone();
         let noted = read_note(&layout.record());
@@ -118,6 +129,10 @@ impl Running {
             drop(events.send(Wake::Kernel(event)))
         })
         .map_err(failed("open the kernel"))?;
+        let (objects, authority) = (store.clone(), pki.clone());
+        let host = host
+            .with_credentials(move |pod, account| doors::credentials(&objects, &authority, pod, account))
+            .with_api_door(move |netns, listener| door.change(netns, listener));
         let host = Arc::new(host);
         let recovered = agent::recover(noted, &survivors, Timestamp::now());
         let agent = Agent::new(
@@ -137,23 +152,33 @@ impl Running {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(failed("start the API"))?;
         let listener = listen(&runtime, &layout.api_socket())?;
-        Ok(Running { layout, _lock: lock, store, progress, wake, agent, host, runtime, listener })
+        Ok(Running { layout, _lock: lock, store, progress, wake, agent, host, runtime, listener, doors, pki })
     }
 
     /// Serves the API until SIGTERM or SIGINT.
     fn serve(self) -> Result<(), SupervisorError> {
-        let Running { layout, store, progress, wake, agent, host, runtime, listener, _lock } = self;
+        let Running { layout, store, progress, wake, agent, host, runtime, listener, doors, pki, _lock } = self;
         let (name, objects) = (layout.lab().to_string(), store.clone());
         let status = move || {
             let report = report_now(&name, &objects, &progress);
             serde_json::to_value(report).unwrap_or_default()
         };
-        let api = Arc::new(Api::new(store, host, layout.clone()).with_lab_status(status));
+        let mut api = Api::new(store, host, layout.clone()).with_lab_status(status);
+        match pki.get() {
+            Ok(authority) => api = api.with_tokens(authority.tokens.clone()),
+            // The step that opens the door says it too, for `lab status`.
+            Err(error) => eprintln!("the API is not served in the lab: {error}"),
+        }
+        let api = Arc::new(api);
         runtime.block_on(async {
             let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
                 .map_err(failed("wait for signals"))?;
-            let stop = async move { term.recv().await };
-            api::serve(listener, api, stop).await;
+            let (close, closing) = tokio::sync::watch::channel(false);
+            let stop = async move {
+                term.recv().await;
+                close.send_replace(true);
+            };
+            tokio::join!(api::serve(listener, api.clone(), stop), doors.serve(api, closing));
             Ok::<(), SupervisorError>(())
         })?;
         let _ = wake.send(Wake::Stop);

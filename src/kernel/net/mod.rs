@@ -14,6 +14,7 @@ pub mod orders;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -118,6 +119,21 @@ impl Network {
     pub fn netns_fd(&self, name: &str) -> Result<OwnedFd, NetError> {
         let found = self.directory.bound(name)?;
         found.ok_or_else(|| NetError::other(format!("open network namespace {name}"), "there is none of that name"))
+    }
+
+    /// Listens at all addresses of a namespace, of both families where the machine has both. Not for a thread that
+    /// other tasks share: it goes to the namespace and back.
+    pub fn listen(&self, name: &str, port: u16) -> Result<TcpListener, NetError> {
+        let fd = self.netns_fd(name)?;
+        let what = || format!("listen on port {port} in network namespace {name}");
+        let _there = away(|| setns(&fd, CloneFlags::CLONE_NEWNET)).map_err(doing(what()))?;
+        let any = |address: IpAddr| TcpListener::bind((address, port));
+        let no_ipv6 = |error: &io::Error| error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32);
+        let bound = match any(Ipv6Addr::UNSPECIFIED.into()) {
+            Err(error) if no_ipv6(&error) => any(Ipv4Addr::UNSPECIFIED.into()),
+            bound => bound,
+        };
+        bound.map_err(doing(what()))
     }
 
     fn is_there(&self, name: &str) -> Result<bool, NetError> {

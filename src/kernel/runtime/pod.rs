@@ -15,6 +15,9 @@ use super::container::Shared;
 use super::protocol::{ContainerSpec, ContainerState, PodSpec, PodState, Status};
 use super::reactor::Watched;
 
+/// Where the service account's files are in a pod's layer. Containers know it as `/var/run/...`: `/var/run` is a link.
+const ACCOUNT: &str = "l/run/secrets/kubernetes.io/serviceaccount";
+
 pub struct Pod {
     pub spec: PodSpec,
     pub netns: OwnedFd,
@@ -57,6 +60,13 @@ impl Pod {
         fs::write(etc.join("hostname"), format!("{}\n", spec.hostname))?;
         fs::write(etc.join("hosts"), &spec.hosts)?;
         fs::write(etc.join("resolv.conf"), &spec.resolv_conf)?;
+        if let Some(credentials) = &spec.credentials {
+            let account = dir.join(ACCOUNT);
+            DirBuilder::new().mode(0o755).recursive(true).create(&account)?;
+            fs::write(account.join("ca.crt"), &credentials.ca)?;
+            fs::write(account.join("namespace"), &spec.namespace)?;
+            fs::write(account.join("token"), &credentials.token)?;
+        }
         Ok(Pod { spec, netns, shared: None, dir, containers: BTreeMap::new(), deadline: None })
     }
 

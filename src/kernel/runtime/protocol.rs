@@ -19,6 +19,24 @@ pub struct PodSpec {
     pub hosts: String,
     /// The content of `/etc/resolv.conf`.
     pub resolv_conf: String,
+    /// What its containers find below `/var/run/secrets`, if anything.
+    #[serde(default)]
+    pub credentials: Option<Credentials>,
+}
+
+/// What a program needs to speak to the API in the name of a service account.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credentials {
+    pub token: String,
+    /// The certificate of the authority that the API's server has its own from, as PEM.
+    pub ca: String,
+}
+
+/// The token is a secret, and no message is to show it.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials")
+    }
 }
 
 /// One run of one container.
