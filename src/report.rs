@@ -110,7 +110,7 @@ pub fn report(lab: &str, snapshot: &Snapshot, progress: &Progress) -> Report {
 
 /// Objects that every cluster has from the start.
 fn is_built_in(key: &crate::object::Key) -> bool {
-    *key.kind == kind::SERVICE_ACCOUNT && key.name == "default"
+    *key.kind == kind::SERVICE_ACCOUNT && (key.name == "default" || key.namespace == "kube-system")
         || *key.kind == kind::CONFIG_MAP && key.name == "kube-root-ca.crt"
 }
 

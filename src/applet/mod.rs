@@ -1,12 +1,15 @@
 //! The programs of this binary that run inside pods: servers that answer as the course's images do, byte for byte.
-//! This room knows nothing of the lab around it; a container sees only its own host name, addresses and files.
+//! A container sees only its own host name, addresses and files. What a real cluster runs as a pod and needs to know
+//! the cluster's objects, like the DNS server, asks the API for them as any client in a pod does (`kube`).
 //!
 //! They are started as `lab __applet NAME ARGS...`. They handle SIGTERM, SIGINT and SIGQUIT themselves, because the
 //! kernel gives the first process of a pid namespace no default action for them, and end with 0 as the real images do.
 
 mod agnhost;
 mod course;
+mod dns;
 mod files;
+pub mod kube;
 mod log;
 mod page;
 mod pod;
@@ -38,6 +41,7 @@ pub const ALL: &[Applet] = &[
     applet("agnhost", &[], agnhost::run),
     applet("audit-trail", &[80], course::audit_trail),
     applet("chk-info", &[80, 443], course::chk_info),
+    applet("dns", &[53], dns::run),
     applet("echo-hname", &[80, 443], course::echo_hname),
     applet("echo-ip", &[80, 443], course::echo_ip),
     applet("hello-world", &[], hello_world),

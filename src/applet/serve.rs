@@ -63,6 +63,15 @@ pub fn until_told_to_end<F: Future<Output = ()>>(
     ready: Ready,
     start: impl FnOnce() -> Result<F, AppletError>,
 ) -> Result<(), AppletError> {
+    until_told(|| {
+        let program = start()?;
+        ready.signal();
+        Ok(program)
+    })
+}
+
+/// The same for a program that says itself when it is ready.
+pub fn until_told<F: Future<Output = ()>>(start: impl FnOnce() -> Result<F, AppletError>) -> Result<(), AppletError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -75,7 +84,6 @@ pub fn until_told_to_end<F: Future<Output = ()>>(
         let mut interrupt = watch(SignalKind::interrupt())?;
         let mut quit = watch(SignalKind::quit())?;
         let program = start()?;
-        ready.signal();
         tokio::select! {
             biased;
             _ = terminate.recv() => {}
@@ -94,6 +102,13 @@ pub fn until_told_to_end<F: Future<Output = ()>>(
 pub struct Listener {
     socket: TcpListener,
     tls: bool,
+}
+
+impl Listener {
+    /// For a protocol other than HTTP.
+    pub fn into_socket(self) -> TcpListener {
+        self.socket
+    }
 }
 
 /// Listens on all addresses of the pod, IPv6 and IPv4 (only IPv4 where there is no IPv6). `program` is who says that

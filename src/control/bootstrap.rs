@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::mirroring::SKIP_MIRROR;
 use super::slices::SERVICE_NAME;
+use crate::object::default::apply_defaults;
 use crate::object::lab::{API_PORT, Lab, LabError, Node, Role};
 use crate::object::{Object, Write, kind};
 
@@ -13,19 +14,23 @@ use crate::object::{Object, Write, kind};
 pub const DEFAULT_NAME: &str = "lab";
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+const DNS_LABEL: &str = "k8s-app";
+const DNS_IMAGE: &str = "registry.k8s.io/coredns/coredns:v1.12.1";
 /// What fits into a node's /24 with room to spare.
 const PODS_PER_NODE: &str = "250";
 
-/// Creates the namespaces, the nodes, the Service `kubernetes` with its endpoints, and the Lab document itself as an
-/// object. To be committed to an empty store. Errors are about what the document says.
+/// Creates the namespaces, the nodes, the Service `kubernetes` with its endpoints, the cluster's DNS, and the Lab
+/// document itself as an object. To be committed to an empty store. Errors are about what the document says.
 pub fn bootstrap(lab: &Lab) -> Result<Vec<Write>, LabError> {
     let nodes = lab.complete_nodes()?;
     let mut objects: Vec<Object> = NAMESPACES.iter().map(|name| namespace(name)).collect();
     objects.extend(nodes.iter().map(node));
     let api = nodes.iter().filter(|node| node.role == Role::ControlPlane);
     let api: Vec<IpAddr> = api.flat_map(|node| node.addresses.first().copied()).collect();
-    objects.extend(kubernetes_service(lab.api_and_dns_cluster_ips().0, &api));
+    let (api_cluster_ip, dns_cluster_ip) = lab.api_and_dns_cluster_ips();
+    objects.extend(kubernetes_service(api_cluster_ip, &api));
     objects.push(default_service_account("default"));
+    objects.extend(dns(dns_cluster_ip));
     objects.push(document(lab)?);
     Ok(objects.into_iter().map(Write::Create).collect())
 }
@@ -103,6 +108,41 @@ fn kubernetes_service(cluster_ip: IpAddr, api: &[IpAddr]) -> [Object; 3] {
         "metadata": metadata(json!({SERVICE_NAME: "kubernetes"})), "addressType": family, "ports": ports,
         "endpoints": entries});
     [object(service), object(endpoints), object(slice)]
+}
+
+/// The DNS server and its Service, as kubeadm sets them up: it runs on the control plane, and asks the machine's own
+/// resolver for the names of the world.
+fn dns(cluster_ip: IpAddr) -> [Object; 3] {
+    let labels = json!({DNS_LABEL: "kube-dns"});
+    let metadata = |name: &str, labels: &Value| json!({"name": name, "namespace": "kube-system", "labels": labels});
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": "coredns", "namespace": "kube-system"}});
+    let port = |name: &str, protocol: &str| json!({"name": name, "containerPort": 53, "protocol": protocol});
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata("coredns", &labels),
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
+            "template": {"metadata": {"labels": labels}, "spec": {
+                "serviceAccountName": "coredns", "dnsPolicy": "Default",
+                "priorityClassName": "system-cluster-critical",
+                "nodeSelector": {CONTROL_PLANE: ""},
+                "tolerations": [{"key": "CriticalAddonsOnly", "operator": "Exists"},
+                    {"key": CONTROL_PLANE, "effect": "NoSchedule"}],
+                "containers": [{"name": "coredns", "image": DNS_IMAGE,
+                    "ports": [port("dns", "UDP"), port("dns-tcp", "TCP")]}]}}}});
+    let family = if cluster_ip.is_ipv4() { "IPv4" } else { "IPv6" };
+    let port = |name: &str, protocol: &str| json!({"name": name, "port": 53, "protocol": protocol, "targetPort": 53});
+    let service = json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": metadata("kube-dns", &json!({DNS_LABEL: "kube-dns", "kubernetes.io/cluster-service": "true",
+            "kubernetes.io/name": "CoreDNS"})),
+        "spec": {"type": "ClusterIP", "clusterIP": cluster_ip, "clusterIPs": [cluster_ip], "ipFamilies": [family],
+            "ipFamilyPolicy": "SingleStack", "internalTrafficPolicy": "Cluster", "sessionAffinity": "None",
+            "selector": labels, "ports": [port("dns", "UDP"), port("dns-tcp", "TCP")]},
+        "status": {"loadBalancer": {}}});
+    [account, deployment, service].map(|json| {
+        let mut object = object(json);
+        apply_defaults(&mut object);
+        object
+    })
 }
 
 fn document(lab: &Lab) -> Result<Object, LabError> {

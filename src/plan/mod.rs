@@ -21,6 +21,8 @@ use crate::object::{Object, Snapshot, kind};
 #[derive(Debug, Clone, Default)]
 pub struct Machine {
     pub programs: catalogue::HostPrograms,
+    /// Its `/etc/resolv.conf`, which pods with `dnsPolicy: Default` share.
+    pub resolv_conf: String,
 }
 
 /// The Lab document of a snapshot, and the object that it was read from.

@@ -130,7 +130,7 @@ fn pod(
         uid: object.uid().to_string(),
         node: node.name.clone(),
         netns,
-        resolv_conf: resolv_conf(lab, object.namespace(), &spec),
+        resolv_conf: resolv_conf(lab, &machine.resolv_conf, object.namespace(), &spec),
         hosts: hosts(&hostname, &addresses, &spec),
         hostname,
         service_account: None,
@@ -254,7 +254,7 @@ fn expand_references(text: &str, known: &BTreeMap<&str, &str>) -> String {
     out
 }
 
-fn resolv_conf(lab: &Lab, namespace: &str, spec: &PodSpec) -> String {
+fn resolv_conf(lab: &Lab, machine: &str, namespace: &str, spec: &PodSpec) -> String {
     let policy = spec.dns_policy.as_deref().unwrap_or("ClusterFirst");
     let host_network = spec.host_network == Some(true);
     let (mut servers, mut searches, mut options) = (Vec::new(), Vec::new(), Vec::new());
@@ -263,6 +263,17 @@ fn resolv_conf(lab: &Lab, namespace: &str, spec: &PodSpec) -> String {
         servers.push(lab.api_and_dns_cluster_ips().1.to_string());
         searches.extend([format!("{namespace}.svc.{domain}"), format!("svc.{domain}"), domain.to_string()]);
         options.push("ndots:5".to_string());
+    } else if policy != "None" {
+        for line in machine.lines() {
+            let mut words = line.split_whitespace();
+            match words.next() {
+                Some("nameserver") => servers.extend(words.next().map(str::to_string)),
+                // The last such line counts.
+                Some("search" | "domain") => searches = words.map(str::to_string).collect(),
+                Some("options") => options.extend(words.map(str::to_string)),
+                _ => {}
+            }
+        }
     }
     if let Some(config) = &spec.dns_config {
         servers.extend(config.nameservers.iter().flatten().cloned());
@@ -310,6 +321,32 @@ fn hosts(hostname: &str, addresses: &[IpAddr], spec: &PodSpec) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pod_has_the_resolver_that_its_policy_says() {
+        let machine = "# made\ndomain a\nsearch b c\nnameserver 192.0.2.1\noptions edns0 ndots:2\n";
+        let of = |spec: serde_json::Value| {
+            resolv_conf(&Lab::default(), machine, "blue", &serde_json::from_value(spec).unwrap())
+        };
+        let cluster = "search blue.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\n\
+                       options ndots:5\n";
+        let own = "search b c\nnameserver 192.0.2.1\noptions edns0 ndots:2\n";
+        let containers = serde_json::json!([]);
+        for (policy, host_network, expected) in [
+            ("ClusterFirst", false, cluster),
+            ("ClusterFirst", true, own),
+            ("ClusterFirstWithHostNet", true, cluster),
+            ("Default", false, own),
+            ("None", false, ""),
+        ] {
+            let spec = serde_json::json!({"containers": containers, "dnsPolicy": policy, "hostNetwork": host_network});
+            assert_eq!(of(spec), expected, "{policy} {host_network}");
+        }
+        let config = serde_json::json!({"nameservers": ["192.0.2.9"], "searches": ["d"],
+            "options": [{"name": "ndots", "value": "1"}]});
+        let spec = serde_json::json!({"containers": containers, "dnsPolicy": "Default", "dnsConfig": config});
+        assert_eq!(of(spec), "search b c d\nnameserver 192.0.2.1\nnameserver 192.0.2.9\noptions edns0 ndots:1\n");
+    }
 
     #[test]
     fn references_are_expanded_as_the_kubelet_does() {

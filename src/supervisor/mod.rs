@@ -231,7 +231,21 @@ fn mark_host(writes: &mut [Write], with_host: bool) {
 pub fn machine() -> Machine {
     let dirs = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
     let there = |program: &&str| dirs.iter().any(|dir| Path::new(dir).join(program).exists());
-    Machine { programs: plan::catalogue::needed_programs().into_iter().filter(there).collect() }
+    Machine {
+        programs: plan::catalogue::needed_programs().into_iter().filter(there).collect(),
+        resolv_conf: resolv_conf(),
+    }
+}
+
+/// The machine's resolver. Where `/etc/resolv.conf` only names systemd-resolved on the loopback, which a pod cannot
+/// reach, what that one asks: kubeadm configures its kubelets so too.
+fn resolv_conf() -> String {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let own = read("/etc/resolv.conf");
+    if own.lines().any(|line| line.trim() == "nameserver 127.0.0.53") {
+        return read("/run/systemd/resolve/resolv.conf");
+    }
+    own
 }
 
 /// What an earlier supervisor noted; nothing when there is no whole note.

@@ -197,6 +197,9 @@ pub static IMAGES: &[Image] = &[
     )
     .entrypoint(Program("/pause"))
     .applet("pause", &["pause"], Dropped, &[]),
+    image(&["registry.k8s.io/coredns/coredns", "coredns/coredns", "k8s.gcr.io/coredns/coredns"], &[])
+        .entrypoint(Program("/coredns"))
+        .applet("dns", &["coredns"], Passed, &[53]),
     image(&["hello-world"], &["/hello"]).applet("hello-world", &["hello"], Dropped, &[]),
     // Shells with tools: the tools are this machine's.
     image(&["busybox", "registry.k8s.io/busybox", "k8s.gcr.io/busybox", "gcr.io/google-containers/busybox"], &["sh"]),
