@@ -294,7 +294,8 @@ fn product(topology: &Topology, threads: usize) -> anyhow::Result<()> {
     thread::scope(|scope| {
         let work = |pods: &[(usize, String, Veth)]| -> anyhow::Result<()> {
             for (_, name, veth) in pods {
-                network.add_pod_network(name, &netns(NetnsRole::Pod, none()), veth)?;
+                network.add_netns(name, &netns(NetnsRole::Pod, none()))?;
+                network.add_veth(veth)?;
             }
             Ok(())
         };

@@ -35,8 +35,13 @@ fn hidden(argv: &[OsString]) -> Option<ExitCode> {
     let (first, rest) = words.split_first()?;
     match first.as_str() {
         "__supervise" => Some(supervisor::main(rest)),
-        "__node" => Some(ExitCode::from(kernel::runtime::node_main())),
-        "__applet" => Some(applet::main(rest, kernel::inherited::take(kernel::inherited::READY_FD))),
+        "__node" => Some(ExitCode::from(kernel::runtime::node_main(applet_main))),
+        "__applet" => Some(ExitCode::from(applet_main(rest))),
         _ => None,
     }
+}
+
+/// A built-in server, as the main process of a container.
+fn applet_main(argv: &[String]) -> u8 {
+    applet::main(argv, kernel::inherited::take(kernel::inherited::READY_FD))
 }

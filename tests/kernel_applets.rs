@@ -1,5 +1,7 @@
 //! The built-in servers as pid 1 of a pod's namespaces, asked by curl. To be run inside `scripts/sandbox`.
 
+mod common;
+
 use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::process::{Child, Command, Output, Stdio};
@@ -48,7 +50,7 @@ impl Pod {
     }
 
     fn spawn(prepare: &str, applet: &[&str]) -> Child {
-        assert!(is_root(), "these tests need root; run scripts/test");
+        common::require_sandbox();
         Command::new("unshare")
             .args(["--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--", "sh", "-c", POD, "pod"])
             .args(applet)
@@ -96,11 +98,6 @@ impl Drop for Pod {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-fn is_root() -> bool {
-    let output = Command::new("id").arg("-u").output().unwrap();
-    output.stdout == b"0\n"
 }
 
 #[test]

@@ -19,7 +19,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("applet", &["manifest", "object"]),
     // `diff` for the steps that `lab plan` prints.
     ("cli", &["diff", "manifest", "object"]),
-    ("control", &["object"]),
+    // `store` for bringing one to the controllers' fixpoint (`settle`).
+    ("control", &["object", "store"]),
     ("desired", &[]),
     ("diff", &[]),
     ("kernel", &["diff"]),

@@ -15,12 +15,12 @@ use serde_json::{Map, Value, json};
 use super::admission::{self, Used};
 use super::body::Body;
 use super::query::Query;
+use super::respond;
 use super::route::Target;
 use super::serve::Call;
 use super::status::ApiError;
 use super::subresource::has_status;
 use super::write::{body_of, check, in_place};
-use super::{Api, respond};
 use crate::object::merge::{LAST_APPLIED, three_way};
 use crate::object::write::Part;
 use crate::object::{Key, Object, Snapshot, Write, kind, map_at_mut};
@@ -59,54 +59,47 @@ pub async fn post(call: Call) -> Result<Response<Body>, ApiError> {
         Value::Array(list) => list,
         _ => return Err(ApiError::bad_request("the body must be a JSON list of manifests")),
     };
-    let applied = api.apply(manifests, &query)?;
+    let _admitting = api.admitting();
+    let applied = apply(&api.store, &manifests, &query)?;
     Ok(respond::json(&json!({"kind": "ApplyResult", "apiVersion": "nslab.dev/v1alpha1", "items": applied})))
 }
 
-/// Applies manifests to a store that nobody else writes to.
-pub fn apply_all(store: &Store, manifests: &[Value]) -> Result<(), ApiError> {
-    let query = Query::default();
-    let mut batch = Batch::over(&store.snapshot(), &query);
-    batch.add_all(manifests)?;
-    for (key, result) in batch.order.iter().zip(store.commit(batch.writes())) {
-        result.map_err(|error| ApiError::from_write(key.kind, &key.name, error))?;
-    }
-    Ok(())
+/// Applies manifests to a store that nobody else writes to meanwhile; for `lab plan`.
+///
+/// # Errors
+/// One for all that is wrong with any of them; then nothing has been written.
+pub fn apply_all(store: &Store, manifests: &[Value]) -> Result<Vec<Applied>, ApiError> {
+    apply(store, manifests, &Query::default())
 }
 
-impl Api {
-    fn apply(&self, manifests: Vec<Value>, query: &Query) -> Result<Vec<Applied>, ApiError> {
-        let dry_run = query.dry_run()?;
-        let _admitting = self.admitting();
-        // What earlier attempts have done, when something else changed an object at the same moment.
-        let mut done: BTreeMap<Key, Change> = BTreeMap::new();
-        for _ in 0..ATTEMPTS {
-            let mut batch = Batch::over(&self.store.snapshot(), query);
-            let mut applied = batch.add_all(&manifests)?;
-            for (key, one) in applied.iter_mut() {
-                if let Some(earlier) = done.get(key) {
-                    one.outcome = *earlier;
-                }
-            }
-            let results = if dry_run { Vec::new() } else { self.store.commit(batch.writes()) };
-            let mut again = false;
-            for (key, result) in batch.order.iter().zip(results) {
-                let creates = batch.planned.get(key).is_some_and(|planned| planned.creates);
-                match result {
-                    Ok(_) if creates => drop(done.insert(key.clone(), Change::Created)),
-                    Ok(_) => drop(done.entry(key.clone()).or_insert(Change::Configured)),
-                    Err(error @ WriteError::Storage(_)) => {
-                        return Err(ApiError::from_write(key.kind, &key.name, error));
-                    }
-                    Err(_) => again = true,
-                }
-            }
-            if !again {
-                return Ok(applied.into_iter().map(|(_, one)| one).collect());
+fn apply(store: &Store, manifests: &[Value], query: &Query) -> Result<Vec<Applied>, ApiError> {
+    let dry_run = query.dry_run()?;
+    // What earlier attempts have done, when something else changed an object at the same moment.
+    let mut done: BTreeMap<Key, Change> = BTreeMap::new();
+    for _ in 0..ATTEMPTS {
+        let mut batch = Batch::over(&store.snapshot(), query);
+        let mut applied = batch.add_all(manifests)?;
+        for (key, one) in &mut applied {
+            if let Some(earlier) = done.get(key) {
+                one.outcome = *earlier;
             }
         }
-        Err(ApiError::internal("the objects change too fast"))
+        let results = if dry_run { Vec::new() } else { store.commit(batch.writes()) };
+        let mut again = false;
+        for (key, result) in batch.order.iter().zip(results) {
+            let creates = batch.planned.get(key).is_some_and(|planned| planned.creates);
+            match result {
+                Ok(_) if creates => drop(done.insert(key.clone(), Change::Created)),
+                Ok(_) => drop(done.entry(key.clone()).or_insert(Change::Configured)),
+                Err(error @ WriteError::Storage(_)) => return Err(ApiError::from_write(key.kind, &key.name, error)),
+                Err(_) => again = true,
+            }
+        }
+        if !again {
+            return Ok(applied.into_iter().map(|(_, one)| one).collect());
+        }
     }
+    Err(ApiError::internal("the objects change too fast"))
 }
 
 struct Planned {

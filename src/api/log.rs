@@ -41,24 +41,22 @@ pub fn get(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     let follow = call.query.flag("follow") && !previous;
     let directory = (call.api.pod_logs)(pod.namespace(), pod.name(), pod.uid()).join(&container);
 
-    let attempts = attempts(&directory);
-    let attempt = if previous { attempts.iter().rev().nth(1) } else { attempts.last() };
-    let Some(&attempt) = attempt else {
+    let Some(attempt) = attempt_of(&pod, &container, previous) else {
         return Err(no_log(&pod, &container, previous));
     };
     let path = directory.join(format!("{attempt}.log"));
     let cannot = |error: io::Error| ApiError::internal(format!("{} cannot be read: {error}", path.display()));
-    let mut file = File::open(&path).map_err(cannot)?;
-    if let Some(tail) = tail {
-        let start = lines::start_of_last(&mut file, tail).map_err(cannot)?;
+    let mut file = open(&path).map_err(cannot)?;
+    if let (Some(tail), Some(file)) = (tail, &mut file) {
+        let start = lines::start_of_last(file, tail).map_err(cannot)?;
         file.seek(SeekFrom::Start(start)).map_err(cannot)?;
     }
     let permit = call.api.stream_permit()?;
     let (sender, body) = Body::stream();
     let source = Source {
         file,
+        path,
         lines,
-        directory,
         attempt,
         container,
         pod: Key::new(&kind::POD, pod.namespace(), pod.name()),
@@ -96,13 +94,25 @@ fn wanted_lines(call: &Call) -> Result<Lines, ApiError> {
     Ok(Lines::new(since, call.query.flag("timestamps"), limit))
 }
 
-/// The numbers of the attempts that have a file, in order.
-fn attempts(directory: &Path) -> Vec<u64> {
-    let number = |path: PathBuf| path.file_name()?.to_str()?.strip_suffix(".log")?.parse().ok();
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut numbers: Vec<u64> = entries.filter_map(|entry| number(entry.path())).collect();
-    numbers.sort_unstable();
-    numbers
+/// A run's log. It has no file until the container has written something.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The number of the run whose log is meant, if there has been one: the one that runs or ended last; the one before it
+/// for `previous`. While a container waits for its restart both are the one that ended, as with the kubelet.
+fn attempt_of(pod: &Object, container: &str, previous: bool) -> Option<u64> {
+    let status = status_of(pod, container)?;
+    let has = |pointer: &str| status.pointer(pointer).is_some_and(|state| !state.is_null());
+    let restarts = status.get("restartCount").and_then(Value::as_u64).unwrap_or(0);
+    if has("/state/running") || has("/state/terminated") {
+        return if previous { restarts.checked_sub(1) } else { Some(restarts) };
+    }
+    has("/lastState/terminated").then_some(restarts)
 }
 
 fn status_of<'a>(pod: &'a Object, container: &str) -> Option<&'a Value> {
@@ -132,9 +142,9 @@ fn no_log(pod: &Object, container: &str, previous: bool) -> ApiError {
 }
 
 struct Source {
-    file: File,
+    file: Option<File>,
+    path: PathBuf,
     lines: Lines,
-    directory: PathBuf,
     attempt: u64,
     container: String,
     pod: Key,
@@ -148,8 +158,11 @@ impl Source {
         loop {
             // Asked before the last read, so that nothing written before the end is missed.
             let over = !follow || self.is_over();
-            loop {
-                let count = self.file.read(&mut buffer)?;
+            if self.file.is_none() {
+                self.file = open(&self.path)?;
+            }
+            while let Some(file) = &mut self.file {
+                let count = file.read(&mut buffer)?;
                 if count == 0 {
                     break;
                 }
@@ -176,7 +189,7 @@ impl Source {
         let Some(pod) = self.store.get(&self.pod).filter(|pod| pod.uid() == self.uid) else {
             return true;
         };
-        let newer = attempts(&self.directory).last().is_some_and(|last| *last > self.attempt);
+        let newer = attempt_of(&pod, &self.container, false).is_some_and(|last| last > self.attempt);
         let ended = status_of(&pod, &self.container).is_some_and(|status| {
             let state = |name: &str| status.get("state").and_then(|s| s.get(name)).is_some_and(|s| !s.is_null());
             state("terminated") || (state("waiting") && status.pointer("/lastState/terminated").is_some())

@@ -23,7 +23,6 @@ pub mod status;
 mod subresource;
 pub mod table;
 mod tls;
-mod typed;
 mod watch;
 mod write;
 

@@ -3,6 +3,7 @@
 use hyper::{Response, StatusCode};
 use serde_json::{Map, Value};
 
+use super::Api;
 use super::admission;
 use super::body::{self, Body};
 use super::query::{Filter, Query};
@@ -11,10 +12,9 @@ use super::respond::{self, Form, ListMeta};
 use super::route::Target;
 use super::serve::Call;
 use super::status::{self, ApiError};
-use super::{Api, typed};
 use crate::object::kind::{self, KindRef};
 use crate::object::write::{Delete, Part, Propagation};
-use crate::object::{Key, Object, Write, merge, patch};
+use crate::object::{Key, Object, Write, merge, patch, unknown};
 use crate::store::{Outcome, WriteError, Written};
 
 /// How often a change is tried again when something else changed the object meanwhile, and a generated name when it is
@@ -392,8 +392,17 @@ pub(super) fn check(
         let (kind, version) = (kind.kind, kind.api_version());
         ApiError::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"))
     };
-    let unknown = typed::unknown_fields(kind, object.json()).map_err(|why| cannot(&why))?;
-    let unknown: Vec<String> = unknown.iter().map(|field| format!("unknown field \"{field}\"")).collect();
+    let findings = unknown::examine(&object);
+    if let Some(wrong) = findings.wrong.first() {
+        return Err(cannot(&format!(
+            "json: cannot unmarshal {} into field {} of type {}",
+            json_type(&wrong.value),
+            wrong.path,
+            // Go's words for the numbers.
+            wrong.expected.replace("i32", "int32").replace("i64", "int64")
+        )));
+    }
+    let unknown: Vec<String> = findings.unknown.iter().map(|f| format!("unknown field \"{}\"", f.path)).collect();
     match query.get("fieldValidation") {
         Some("Ignore") => {}
         Some("Strict") if !unknown.is_empty() => {
@@ -402,6 +411,17 @@ pub(super) fn check(
         _ => warnings.extend(unknown),
     }
     Ok(object)
+}
+
+fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
 }
 
 /// Gives the object the namespace and name of the URL, or says how they differ.

@@ -18,7 +18,6 @@ mod url;
 
 use std::fs::File;
 use std::io::Write;
-use std::process::ExitCode;
 
 /// A built-in program.
 pub struct Applet {
@@ -81,20 +80,20 @@ pub enum AppletError {
 
 /// Runs the applet that `argv[0]` names until it ends or a signal ends it. `ready` is where to report that it can
 /// answer. Errors go to stderr, which is the container's log.
-pub fn main(argv: &[String], ready: Option<File>) -> ExitCode {
+pub fn main(argv: &[String], ready: Option<File>) -> u8 {
     let (name, args) = match argv.split_first() {
         Some((name, args)) => (name.as_str(), args),
         None => ("", [].as_slice()),
     };
     let Some(applet) = ALL.iter().find(|applet| applet.name == name) else {
         eprintln!("no applet is called \"{name}\"");
-        return ExitCode::from(127);
+        return 127;
     };
     match (applet.run)(args, Ready(ready)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => {
             eprintln!("{error}");
-            ExitCode::FAILURE
+            1
         }
     }
 }

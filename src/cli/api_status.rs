@@ -60,15 +60,6 @@ impl Status {
         self.code == 404 || self.reason == "NotFound"
     }
 
-    pub fn is_already_exists(&self) -> bool {
-        self.reason == "AlreadyExists"
-    }
-
-    /// Somebody else changed the object since it was read.
-    pub fn is_conflict(&self) -> bool {
-        self.reason == "Conflict"
-    }
-
     /// Puts kubectl's `error when creating "web.yaml": ` before the message.
     pub fn during(mut self, doing: &str, source: &str) -> Self {
         self.message = format!("error when {doing} \"{source}\": {}", self.message);

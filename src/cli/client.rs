@@ -45,10 +45,6 @@ impl ClientError {
         matches!(self, ClientError::Status(status) if status.is_not_found())
     }
 
-    pub fn is_already_exists(&self) -> bool {
-        matches!(self, ClientError::Status(status) if status.is_already_exists())
-    }
-
     /// See [`Status::during`].
     pub fn during(self, doing: &str, source: &str) -> Self {
         match self {
@@ -75,12 +71,6 @@ impl As {
             As::Table => "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
         }
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patch {
-    Merge,
-    Strategic,
 }
 
 impl Client {
@@ -148,7 +138,7 @@ impl Client {
         Ok(body.collect().await.map_err(|e| self.broken("reading the answer", e))?.to_bytes())
     }
 
-    async fn json(&self, method: Method, path: &str, accept: As, body: Option<(&str, &Value)>) -> Result<Value> {
+    pub async fn json(&self, method: Method, path: &str, accept: As, body: Option<(&str, &Value)>) -> Result<Value> {
         let body = body.map(|(content_type, value)| (content_type, value.to_string().into_bytes()));
         let response = self.send(method, path, accept.accept(), body).await?;
         let bytes = self.read(response).await?;
@@ -191,12 +181,9 @@ impl Client {
         self.post_path(&super::path::collection(kind, Some(namespace)), object).await
     }
 
-    pub async fn patch_path(&self, path: &str, how: Patch, patch: &Value) -> Result<Value> {
-        let content_type = match how {
-            Patch::Merge => "application/merge-patch+json",
-            Patch::Strategic => "application/strategic-merge-patch+json",
-        };
-        self.json(Method::PATCH, path, As::Json, Some((content_type, patch))).await
+    /// A JSON merge patch of the object, or of the part of it, at `path`.
+    pub async fn merge_patch(&self, path: &str, patch: &Value) -> Result<Value> {
+        self.json(Method::PATCH, path, As::Json, Some(("application/merge-patch+json", patch))).await
     }
 
     /// The answer is the object as it was, or a `Status`.

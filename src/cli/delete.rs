@@ -102,7 +102,7 @@ pub async fn run(args: DeleteArgs, cx: &Context) -> Result<(), Failure> {
                 }
             }
         }
-        let forced = grace == Some(0) && args.force && dry.is_none();
+        let forced = grace == Some(0) && args.force;
         let what = target.kind.singular_resource();
         print(&match names_only {
             true => format!("{what}/{}\n", target.name),

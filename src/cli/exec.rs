@@ -97,7 +97,7 @@ pub async fn join(cx: &Context, pod: &Value, container: &str, wishes: Wishes, qu
     let query = wishes.on(Query::new().with("container", container));
     let path = format!("{}/attach", path::object(&kind::POD, hint::namespace_of(pod), hint::name_of(pod)));
     let open = stream::open(&cx.client, &query.on(&path)).await?;
-    if wishes.stdin && !quiet {
+    if !quiet {
         eprintln!("If you don't see a command prompt, try pressing enter.");
     }
     open.join(wishes).await

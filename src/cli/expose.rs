@@ -109,8 +109,11 @@ fn service(args: &ExposeArgs, kind: KindRef, object: &Value) -> Result<Value, Fa
     let mut spec = json!({"selector": selector, "ports": ports});
     if let Some(service_type) = &args.service_type {
         if !TYPES.contains(&service_type.as_str()) {
-            let failure =
-                Failure::error(format!("invalid service type: {service_type}. Must be one of {}", TYPES.join(", ")));
+            let supported = "\"ClusterIP\", \"ExternalName\", \"LoadBalancer\", \"NodePort\"";
+            let failure = Failure::verbatim(format!(
+                "The Service \"{name}\" is invalid: spec.type: Unsupported value: \"{service_type}\": supported values: \
+                 {supported}"
+            ));
             let near = crate::object::nearest::nearest(service_type, TYPES);
             return Err(failure.hints(near.map(|near| format!("did you mean --type={near}?"))));
         }

@@ -111,9 +111,10 @@ fn document(manifest: manifest::Document, cx: &Context) -> Result<Document, Fail
         }
         (true, own) => own.to_string(),
     };
-    let mut value = object.to_value();
+    let mut placed = object.clone();
     if kind.namespaced {
-        value["metadata"]["namespace"] = namespace.clone().into();
+        placed.metadata_mut().insert("namespace".into(), namespace.clone().into());
     }
-    Ok(Document { kind, namespace, name: object.name().to_string(), object: value, source, manifest })
+    let (name, object) = (object.name().to_string(), placed.to_value());
+    Ok(Document { kind, namespace, name, object, source, manifest })
 }

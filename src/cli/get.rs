@@ -60,6 +60,9 @@ pub struct GetArgs {
     /// No error when an object is not there
     #[arg(long)]
     ignore_not_found: bool,
+    /// Print what the API answers at this path, as it is
+    #[arg(long, value_name = "PATH")]
+    raw: Option<String>,
     #[arg(long, hide = true)]
     chunk_size: Option<u64>,
     #[arg(long, hide = true)]
@@ -67,6 +70,9 @@ pub struct GetArgs {
 }
 
 pub async fn run(args: GetArgs, cx: &Context) -> Result<(), Failure> {
+    if let Some(path) = &args.raw {
+        return super::logs::copy(&cx.client, path).await;
+    }
     let output = Output::parse(&args.output)?;
     let resources = if args.files.is_given() {
         named_in_files(&args, cx)?
@@ -256,7 +262,7 @@ impl Get<'_> {
                     continue;
                 }
                 let text: String = rows.into_iter().map(|table| printer.print(table, asked.kind)).collect();
-                print(&if something { format!("\n{text}") } else { text })?;
+                print(&if something && !self.args.no_headers { format!("\n{text}") } else { text })?;
                 something = true;
             }
         }

@@ -3,7 +3,6 @@
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::client::Patch;
 use super::path::{self, Query};
 use super::{Context, Failure, dry_run, files, hint, output, print, scale};
 
@@ -123,7 +122,7 @@ async fn change(args: ChangeArgs, words: &Words, cx: &Context) -> Result<(), Fai
         if changes && dry != Some(super::DRY_CLIENT) {
             let query = Query::new().with_some("dryRun", dry.map(|_| "All"));
             let patch = json!({"metadata": {words.field: patch}});
-            cx.client.patch_path(&query.on(&path::object(kind, &namespace, &name)), Patch::Merge, &patch).await?;
+            cx.client.merge_patch(&query.on(&path::object(kind, &namespace, &name)), &patch).await?;
         }
         let only_removes = words.done == "labeled" && pairs.iter().all(|(_, new)| new.is_none());
         let word = match (changes, only_removes) {

@@ -123,7 +123,7 @@ async fn pods_of(args: &LogsArgs, cx: &Context) -> Result<Vec<Value>, Failure> {
             return Ok(vec![pod]);
         }
     }
-    Ok(vec![pods::find_one(cx, named, "logs").await?])
+    pods::find_one(cx, named, "logs").await.map(|pod| vec![pod])
 }
 
 fn sources_in(args: &LogsArgs, pod: &Value, several: bool) -> Result<Vec<Source>, Failure> {

@@ -16,7 +16,8 @@ pub enum Output {
     Json,
     Yaml,
     Name,
-    JsonPath(Template),
+    /// The template, and its text.
+    JsonPath(Template, String),
     /// A heading and a path for each column.
     Columns(Vec<(String, Template)>),
 }
@@ -36,7 +37,7 @@ impl Output {
                 let parsed = Template::parse(template)
                     .map_err(|e| Failure::error(format!("error parsing jsonpath {template}, {e}")))?;
                 if parsed.has_paths() {
-                    return Ok(Output::JsonPath(parsed));
+                    return Ok(Output::JsonPath(parsed, template.to_string()));
                 }
                 let failure = Failure::error(format!("the jsonpath template {template} has no {{...}} in it"));
                 Err(failure.hint(format!("write -o jsonpath='{{{template}}}'")))
@@ -102,9 +103,9 @@ pub fn objects(output: &Output, items: Vec<Value>, one: bool, headings: bool) ->
         Output::Columns(columns) => custom_columns(columns, &items, headings)?,
         Output::Json => to_json(&whole(items, one)),
         Output::Yaml => to_yaml(&whole(items, one)),
-        Output::JsonPath(template) => {
-            template.render(&whole(items, one)).map_err(|e| Failure::error(format!("error executing jsonpath: {e}")))?
-        }
+        Output::JsonPath(template, text) => template.render(&whole(items, one)).map_err(|e| {
+            Failure::error(format!("error executing jsonpath \"{text}\": Error executing template: {e}"))
+        })?,
     })
 }
 

@@ -95,8 +95,8 @@ pub fn container(pod: &Value, asked: Option<&str>, quiet: bool) -> Result<String
             return Ok(asked.to_string());
         }
         let name = hint::name_of(pod);
-        let failure = Failure::error(format!("container {asked} not found in pod {name}_{}", hint::namespace_of(pod)));
-        return Err(failure.hint(format!("its containers: {}", all.join(", "))));
+        let words = format!("Error from server (BadRequest): container {asked} is not valid for pod {name}");
+        return Err(Failure::verbatim(words).hint(format!("its containers: {}", all.join(", "))));
     }
     let by_annotation = pod.pointer("/metadata/annotations/kubectl.kubernetes.io~1default-container");
     if let Some(name) = by_annotation.and_then(Value::as_str).filter(|name| all.contains(name)) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::{As, Patch};
+use super::client::As;
 use super::path::{self, Query};
 use super::{Context, Failure, duration, files, pods, print, scale};
 use crate::object::kind::{self, KindRef};
@@ -89,7 +89,7 @@ async fn restart(args: RestartArgs, cx: &Context) -> Result<(), Failure> {
         }
         let annotations = json!({"kubectl.kubernetes.io/restartedAt": now});
         let patch = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
-        match cx.client.patch_path(&path::object(kind, &namespace, &name), Patch::Merge, &patch).await {
+        match cx.client.merge_patch(&path::object(kind, &namespace, &name), &patch).await {
             Ok(_) => print(&format!("{}/{name} restarted\n", kind.singular_resource()))?,
             Err(error) => failures.push(error.into()),
         }

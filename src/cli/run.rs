@@ -216,10 +216,12 @@ async fn attend(args: &RunArgs, cx: &Context, made: &Value) -> Result<u8, Failur
             Ok(code) if args.restart != "Never" => return Ok(code),
             Ok(_) => {}
             Err(failure) => {
-                eprintln!(
-                    "warning: couldn't attach to pod/{name}, falling back to streaming logs: {}",
-                    failure.message
-                );
+                // A command that was faster than its reader has left its words in the log.
+                let now = cx.client.get(&kind::POD, &cx.namespace, name).await?;
+                if pods::phase(&now) == "Running" && !failure.message.ends_with("is not running") {
+                    let why = &failure.message;
+                    eprintln!("warning: couldn't attach to pod/{name}, falling back to streaming logs: {why}");
+                }
                 logs::copy(&cx.client, &log).await?;
             }
         }
@@ -255,8 +257,9 @@ fn waiting_reason(pod: &Value) -> Option<String> {
     let text = |at: &str| pod.pointer(at).and_then(Value::as_str).unwrap_or_default();
     let waiting = "/status/containerStatuses/0/state/waiting";
     let (reason, message) = (text(&format!("{waiting}/reason")), text(&format!("{waiting}/message")));
-    (!reason.is_empty())
-        .then(|| format!("pod {} is waiting: {reason} {message}", hint::name_of(pod)).trim_end().to_string())
+    (!reason.is_empty()).then(|| {
+        format!("pod {} is waiting: {reason}: {message}", hint::name_of(pod)).trim_end_matches([' ', ':']).to_string()
+    })
 }
 
 fn exit_code(pod: &Value) -> u8 {

@@ -3,7 +3,6 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::client::Patch;
 use super::path::{self, Query};
 use super::{Context, Failure, dry_run, files, hint, print, resource};
 use crate::object::kind::{self, KindRef};
@@ -78,10 +77,13 @@ async fn scale_one(
         let patch = json!({"spec": {"replicas": args.replicas}});
         let query = Query::new().with_some("dryRun", dry.map(|_| "All"));
         let path = query.on(&format!("{}/scale", path::object(kind, namespace, name)));
-        if let Err(error) = cx.client.patch_path(&path, Patch::Merge, &patch).await {
-            let missing = error.is_not_found();
-            let hints = if missing { hint::for_missing(cx, kind, namespace, name).await } else { Vec::new() };
-            return Err(Failure::from(error).hints(hints));
+        if let Err(error) = cx.client.merge_patch(&path, &patch).await {
+            if !error.is_not_found() {
+                return Err(error.into());
+            }
+            let failure =
+                Failure::error(format!("no objects passed to scale {} \"{name}\" not found", kind.resource()));
+            return Err(failure.hints(hint::for_missing(cx, kind, namespace, name).await));
         }
     }
     print(&format!("{}/{name} scaled{}\n", kind.singular_resource(), dry.unwrap_or_default()))

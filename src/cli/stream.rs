@@ -4,7 +4,7 @@
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::body::Bytes;
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_tungstenite::WebSocketStream;
@@ -116,6 +116,7 @@ impl Open {
             }
         };
         let receive = async {
+            let (mut out, mut err) = (tokio::io::stdout(), tokio::io::stderr());
             while let Some(frame) = source.next().await {
                 let data = match frame {
                     Ok(Message::Binary(data)) => data,
@@ -125,8 +126,8 @@ impl Open {
                     Err(error) => return Err(client.broken("reading the command's output", error).into()),
                 };
                 match (data.first(), data.get(1..).unwrap_or_default()) {
-                    (Some(&STDOUT), bytes) => write_all(std::io::stdout().lock(), bytes)?,
-                    (Some(&STDERR), bytes) => write_all(std::io::stderr().lock(), bytes)?,
+                    (Some(&STDOUT), bytes) => write_all(&mut out, bytes).await?,
+                    (Some(&STDERR), bytes) => write_all(&mut err, bytes).await?,
                     (Some(&ERROR), bytes) => return exit_code(bytes),
                     _ => {}
                 }
@@ -142,9 +143,10 @@ impl Open {
     }
 }
 
-fn write_all(mut to: impl std::io::Write, bytes: &[u8]) -> Result<(), Failure> {
-    to.write_all(bytes)?;
-    Ok(to.flush()?)
+/// Does not hold up the input when nobody reads the output.
+async fn write_all(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Result<(), Failure> {
+    to.write_all(bytes).await?;
+    Ok(to.flush().await?)
 }
 
 fn message(channel: u8, bytes: &[u8]) -> Message {

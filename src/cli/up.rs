@@ -73,6 +73,12 @@ impl Progress {
         eprintln!("{text}");
     }
 
+    /// Pods that are ready in `report` are not told of again.
+    pub fn know(&mut self, report: &Report) {
+        let ready = report.pods.iter().filter(|pod| pod.ready);
+        self.ready_pods.extend(ready.map(|pod| format!("{}/{}", pod.namespace, pod.name)));
+    }
+
     /// What is still waited for.
     pub fn report(&mut self, report: &Report) {
         for pod in report.pods.iter().filter(|pod| pod.ready) {

@@ -110,7 +110,8 @@ pub async fn run(args: WaitArgs, cx: &Context) -> Result<(), Failure> {
     for (kind, namespace, name) in named {
         let one = wait_for(cx, &wanted, kind, &namespace, &name);
         match tokio::time::timeout_at(until, one).await {
-            Ok(Ok(word)) => print(&format!("{}/{name} {word}\n", kind.singular_resource()))?,
+            Ok(Ok(None)) => {}
+            Ok(Ok(Some(word))) => print(&format!("{}/{name} {word}\n", kind.singular_resource()))?,
             Ok(Err(failure)) => failures.push(failure),
             Err(_) => {
                 failures.push(Failure::error(format!("timed out waiting for the condition on {}/{name}", kind.plural)))
@@ -120,24 +121,25 @@ pub async fn run(args: WaitArgs, cx: &Context) -> Result<(), Failure> {
     Failure::all(failures)
 }
 
+/// What to say of the object; nothing of one that was gone before.
 async fn wait_for(
     cx: &Context,
     wanted: &Wanted,
     kind: KindRef,
     namespace: &str,
     name: &str,
-) -> Result<&'static str, Failure> {
+) -> Result<Option<&'static str>, Failure> {
     loop {
         let found = cx.client.find(kind, namespace, name).await?;
         let version = match (found, wanted) {
-            (None, Wanted::Gone) => return Ok("condition met"),
+            (None, Wanted::Gone) => return Ok(None),
             (Some(object), Wanted::Gone) => {
                 let uid = object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_string();
                 let going = Going { kind, namespace: namespace.to_string(), name: name.to_string(), uid };
                 gone::wait(cx, &[going], None).await?;
-                return Ok("condition met");
+                return Ok(Some("condition met"));
             }
-            (Some(object), wanted) if wanted.holds(&object) => return Ok("condition met"),
+            (Some(object), wanted) if wanted.holds(&object) => return Ok(Some("condition met")),
             (Some(object), _) => version_of(&object),
             (None, Wanted::Created) => {
                 // What is created between this list and the watch is in the watch.
@@ -161,7 +163,7 @@ async fn wait_for(
         let mut events = cx.client.watch(kind, Some(namespace), &since, As::Json).await?;
         while let Some((event, object)) = events.event().await? {
             if event != "DELETED" && event != "BOOKMARK" && wanted.holds(&object) {
-                return Ok("condition met");
+                return Ok(Some("condition met"));
             }
         }
     }

@@ -20,6 +20,8 @@ pub struct Context {
     /// When a controller wants to run again even if no object has changed; forgotten at the start of each run.
     pub wake_at: Option<Timestamp>,
     names: StdRng,
+    /// How many Events were named.
+    told: u64,
     pub(super) occurrences: Vec<Occurrence>,
     /// By controller and uid: the versions of everything that was looked at when nothing was left to do.
     in_order: HashMap<(&'static str, String), Versions>,
@@ -58,6 +60,7 @@ impl Context {
             now,
             wake_at: None,
             names: StdRng::seed_from_u64(seed),
+            told: 0,
             occurrences: Vec::new(),
             in_order: HashMap::new(),
         }
@@ -78,8 +81,11 @@ impl Context {
         time_text(self.now)
     }
 
-    pub(super) fn random_id(&mut self) -> u64 {
-        self.names.random()
+    /// For the names of Events: the time, so that they are listed in the order in which they were told.
+    pub(super) fn event_number(&mut self) -> u64 {
+        self.told += 1;
+        let nanoseconds = u64::try_from(self.now.as_nanosecond()).unwrap_or_default();
+        nanoseconds.wrapping_add(self.told)
     }
 
     pub(super) fn normal(&mut self, component: &'static str, about: &Object, reason: &str, message: String) {

@@ -121,7 +121,7 @@ impl Known {
         };
         let name = match &stored {
             Some(stored) => stored.name().to_string(),
-            None => format!("{}.{:016x}", latest.involved("name"), ctx.random_id()),
+            None => format!("{}.{:016x}", latest.involved("name"), ctx.event_number()),
         };
         let mut event = stored.as_deref().cloned().unwrap_or_default();
         let mut source = json!({"component": latest.component});

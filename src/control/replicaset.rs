@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::ownership::Claims;
 use super::{Context, pods, ranking};
+use crate::object::default::apply_defaults;
 use crate::object::selector::{Selector, SelectorError};
 use crate::object::write::{Delete, Part, Propagation};
 use crate::object::{KindRef, Object, Snapshot, Write, kind};
@@ -127,7 +128,10 @@ fn new_pod(set: &Object, snapshot: &Snapshot, ctx: &mut Context) -> Object {
     pod.insert("metadata".into(), Value::Object(metadata));
     pod.insert("spec".into(), set.at(&["spec", "template", "spec"]).cloned().unwrap_or_else(|| json!({})));
     pod.insert("status".into(), json!({"phase": "Pending"}));
-    Object::from_map(pod)
+    let mut pod = Object::from_map(pod);
+    // What admission gives a pod, and a template does not have: the default tolerations, the service account.
+    apply_defaults(&mut pod);
+    pod
 }
 
 fn status(set: &Object, active: &[&Arc<Object>], ctx: &mut Context) -> Map<String, Value> {

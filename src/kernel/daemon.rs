@@ -1,4 +1,4 @@
-//! Becoming a process that nobody waits for.
+//! What this process is: who runs it, and becoming one that nobody waits for.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -16,4 +16,8 @@ pub fn detach() -> io::Result<()> {
     nix::unistd::dup2_stdin(&null)?;
     nix::unistd::dup2_stdout(&null)?;
     Ok(())
+}
+
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
 }

@@ -154,20 +154,29 @@ fn container(
     service_links: &BTreeMap<String, String>,
     addresses: &[IpAddr],
 ) -> Container {
-    let env = environment(container, pod, node, service_links, addresses);
+    let image = container.image.clone().unwrap_or_default();
+    let entry = catalogue::find(&image).ok();
+    let mut env = environment(container, pod, node, service_links, addresses);
     let known: BTreeMap<&str, &str> = env.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     let expand = |words: &Option<Vec<String>>| -> Option<Vec<String>> {
         words.as_ref().map(|words| words.iter().map(|word| expand_references(word, &known)).collect())
     };
     let (command, args) = (expand(&container.command), expand(&container.args));
-    let image = container.image.clone().unwrap_or_default();
     let program = catalogue::resolve(&image, command.as_deref(), args.as_deref(), &machine.programs);
+    // The image's own variables give way to the pod's, and cannot be referred to.
+    for (name, value) in entry.into_iter().flat_map(|image| image.env) {
+        if !env.iter().any(|(known, _)| known == name) {
+            env.push((name.to_string(), value.to_string()));
+        }
+    }
+    let image_dir = || entry.map(|image| image.working_dir.to_string());
+    let working_dir = container.working_dir.clone().filter(|dir| !dir.is_empty()).or_else(image_dir);
     Container {
         name: container.name.clone(),
         image,
         program,
         env,
-        working_dir: container.working_dir.clone().filter(|dir| !dir.is_empty()),
+        working_dir: working_dir.filter(|dir| !dir.is_empty()),
         stdin: container.stdin == Some(true),
         stdin_once: container.stdin_once == Some(true),
         tty: container.tty == Some(true),

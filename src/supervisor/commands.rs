@@ -60,10 +60,17 @@ fn try_plan(name: Option<&str>, args: &PlanArgs) -> Result<(), String> {
     let read = up::read(&args.files).map_err(|e| e.to_string())?;
     let name = up::lab_name(name, &read).map_err(|e| e.to_string())?;
     let base = tokio()?.block_on(up::objects_of(&Layout::new(&name)));
-    let lab = read.lab.map_or_else(Lab::default, |(lab, _)| lab);
+    let lab = read.lab.clone().map_or_else(Lab::default, |(lab, _)| lab);
     let manifests: Vec<_> = read.documents.iter().map(|document| document.object.to_value()).collect();
     let run = dry_run::dry_run(&name, base, &lab, !args.no_host, &manifests, &super::machine());
-    let run = run.map_err(|e| e.to_string())?;
+    let run = run.map_err(|error| match &error {
+        dry_run::DryRunError::Manifests(refused) => {
+            let causes = refused.details.as_ref().and_then(|details| details.get("causes")?.as_array());
+            let lines = up::at_their_places(causes.map_or(&[], Vec::as_slice), &read.documents);
+            lines.unwrap_or_else(|| refused.to_string())
+        }
+        other => other.to_string(),
+    })?;
     let json = |value: Result<String, serde_json::Error>| value.map_err(|e| format!("print the plan: {e}"));
     match args.output.as_deref() {
         None => print!("{}", render(&run.steps)),

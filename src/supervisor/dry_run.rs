@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::control;
 use crate::desired::Desired;
-use crate::diff::{Step, diff};
+use crate::diff::{Action, Step, diff};
 use crate::object::lab::Lab;
 use crate::object::write::Part;
 use crate::object::{Object, Snapshot, Write, kind};
@@ -22,6 +22,9 @@ const ROUNDS: usize = 50;
 pub enum DryRunError {
     #[error("{0}")]
     Refused(String),
+    /// Manifests that the API would not take.
+    #[error(transparent)]
+    Manifests(#[from] crate::api::ApiError),
     #[error("plan the lab: {0}")]
     Plan(#[from] crate::object::lab::LabError),
 }
@@ -53,7 +56,7 @@ pub fn dry_run(
     } else {
         plan::plan(name, &store.snapshot(), machine)?
     };
-    crate::api::apply_all(&store, manifests).map_err(|error| refused(&error))?;
+    crate::api::apply_all(&store, manifests)?;
     for _ in 0..ROUNDS {
         let before = store.snapshot().resource_version();
         control::settle(&store, &mut context, ROUNDS);
@@ -63,7 +66,10 @@ pub fn dry_run(
         }
     }
     let desired = plan::plan(name, &store.snapshot(), machine)?;
-    Ok(DryRun { steps: diff(&from, &desired), desired })
+    let mut steps = diff(&from, &desired);
+    // Only tells what containers would see that start later, such as the variables of a new Service: nothing is done.
+    steps.retain(|step| !matches!(step.action, Action::UpdatePod { .. }));
+    Ok(DryRun { steps, desired })
 }
 
 /// Nodes and pods that do at once what they are asked to.

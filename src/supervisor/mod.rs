@@ -248,10 +248,6 @@ fn resolv_conf() -> String {
     own
 }
 
-pub fn is_root() -> bool {
-    nix::unistd::geteuid().is_root()
-}
-
 /// What an earlier supervisor noted; nothing when there is no whole note.
 fn read_note(path: &Path) -> Desired {
     std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Method;
 use serde_json::{Value, json};
 
 use super::doctor;
 use super::lock::Lock;
 use super::start::{Orders, start};
 use super::status::fetch;
-use crate::cli::client::{Client, ClientError};
-use crate::cli::path::Query;
+use crate::cli::client::{As, Client, ClientError};
+use crate::cli::path::{self, Query};
 use crate::cli::up::{Progress, UpArgs, failure, summary};
 use crate::kernel::preflight::{Finding, Level};
 use crate::layout::Layout;
@@ -91,13 +92,19 @@ pub fn up(asked: Option<&str>, args: &UpArgs, runtime: &tokio::runtime::Runtime)
     }
     let name = lab_name(asked, &read)?;
     let layout = Layout::new(&name);
-    if !super::is_root() {
+    if !crate::kernel::daemon::is_root() {
         let why = "it makes network namespaces, which only root may";
         return Err(UpError(format!("bring up lab \"{name}\": {why}; run it with sudo")));
     }
     let lock = Lock::take(&layout.lock()).map_err(because(&format!("bring up lab \"{name}\"")))?;
     let started = bring_up(&layout, &read, args, &mut progress)?;
     let client = Client::new(&name, layout.api_socket());
+    if !started {
+        runtime.block_on(change_lab(&client, read.lab.as_ref(), &mut progress))?;
+        // What was ready before is no news.
+        let before = runtime.block_on(fetch(&client)).map_err(because("look at the lab"))?;
+        progress.know(&before);
+    }
     let changes = runtime.block_on(apply(&client, &read.documents, &mut progress))?;
     if !args.no_wait {
         let report = runtime.block_on(wait(&client, args, &mut progress))?;
@@ -131,6 +138,34 @@ fn bring_up(layout: &Layout, read: &Read, args: &UpArgs, progress: &mut Progress
     let orders = Orders { name: name.to_string(), lab: lab.cloned(), with_host: !args.no_host };
     start(layout, &orders).map_err(because(&format!("start lab \"{name}\"")))?;
     Ok(true)
+}
+
+/// A running lab takes new timings from its Lab document. Other nodes or addresses it cannot take, and says so.
+async fn change_lab(client: &Client, asked: Option<&(Lab, Arc<str>)>, progress: &mut Progress) -> Result<(), UpError> {
+    let Some((asked, place)) = asked else { return Ok(()) };
+    let mut stored = client.get(&kind::LAB, "", client.lab()).await.map_err(because("read the lab's document"))?;
+    let running: Lab = serde_json::from_value(stored.clone()).map_err(because("read the lab's document"))?;
+    let what = match (asked.nodes == running.nodes, asked.networking == running.networking) {
+        (true, true) => "",
+        (false, true) => "nodes",
+        (true, false) => "networking",
+        (false, false) => "nodes and networking",
+    };
+    if !what.is_empty() {
+        let lab = client.lab();
+        return Err(UpError(format!(
+            "{place}: the running lab \"{lab}\" has other {what}, which cannot be changed while it runs; nothing was \
+             changed\n  help: take it down first (sudo lab down --name {lab}), or give another lab another --name"
+        )));
+    }
+    if asked.timings != running.timings {
+        stored["timings"] = json!(asked.timings);
+        let path = path::object(&kind::LAB, "", client.lab());
+        let changed = client.json(Method::PUT, &path, As::Json, Some(("application/json", &stored))).await;
+        changed.map_err(because("change the lab's timings"))?;
+        progress.line("lab timings configured");
+    }
+    Ok(())
 }
 
 fn refuse_what_cannot_work(findings: &[Finding], name: &str) -> Result<(), UpError> {
@@ -220,7 +255,14 @@ pub async fn objects_of(layout: &Layout) -> Vec<Arc<Object>> {
 /// The API's refusal, each error at its place in the files.
 fn refused(error: &ClientError, documents: &[Document]) -> String {
     let ClientError::Status(status) = error else { return error.to_string() };
-    let causes = &status.raw_causes;
+    match at_their_places(&status.raw_causes, documents) {
+        Some(lines) => format!("nothing was applied\n{lines}"),
+        None => error.to_string(),
+    }
+}
+
+/// The errors of a batch of manifests, each where it stands in the files; `None` if none of them says where it belongs.
+pub fn at_their_places(causes: &[Value], documents: &[Document]) -> Option<String> {
     let mut lines = Vec::new();
     for cause in causes {
         let document = cause["index"].as_u64().and_then(|i| usize::try_from(i).ok()).and_then(|i| documents.get(i));
@@ -235,8 +277,5 @@ fn refused(error: &ClientError, documents: &[Document]) -> String {
             lines.push(document.problem(path, message, None).to_string());
         }
     }
-    if lines.is_empty() {
-        return error.to_string();
-    }
-    format!("nothing was applied\n{}", lines.join("\n"))
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }

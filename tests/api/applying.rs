@@ -31,7 +31,7 @@ async fn a_set_is_created_then_unchanged_then_configured() {
     let mut inside = config_map("inside", json!({}));
     inside["metadata"]["namespace"] = json!("x");
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}});
-    let set = json!([inside, service("web", json!([{"port": 80}, {"port": 81, "name": "b"}])), namespace]);
+    let set = json!([inside, service("web", json!([{"port": 80, "name": "a"}, {"port": 81, "name": "b"}])), namespace]);
     let first = server.post(APPLY, set.clone()).await;
     assert_eq!(outcomes(&first), ["x inside created", "default web created", " x created"]);
     let path = "/api/v1/namespaces/default/services/web";
@@ -40,7 +40,7 @@ async fn a_set_is_created_then_unchanged_then_configured() {
     assert_eq!(outcomes(&again), ["x inside unchanged", "default web unchanged", " x unchanged"]);
     assert_eq!(server.get(path).await.body, before);
 
-    let one = server.post(APPLY, json!([service("web", json!([{"port": 80}]))])).await;
+    let one = server.post(APPLY, json!([service("web", json!([{"port": 80, "name": "a"}]))])).await;
     assert_eq!(outcomes(&one), ["default web configured"]);
     let after = server.get(path).await.body;
     assert_eq!(after["spec"]["ports"], json!([before["spec"]["ports"][0]]));

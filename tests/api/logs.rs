@@ -32,8 +32,12 @@ fn attempt(server: &Server, number: u32, lines: &[&str]) -> File {
 }
 
 fn set_state(server: &Server, state: Value) {
+    set_run(server, 0, state);
+}
+
+fn set_run(server: &Server, restarts: u32, state: Value) {
     let mut pod = (*server.store.get(&Key::new(&kind::POD, "default", "p")).unwrap()).clone();
-    let status = json!({"containerStatuses": [{"name": "c", "state": state}]});
+    let status = json!({"containerStatuses": [{"name": "c", "restartCount": restarts, "state": state}]});
     pod.json_mut().insert("status".into(), status);
     server.store.write(Write::Update(pod, Part::Status)).unwrap();
 }
@@ -44,6 +48,7 @@ async fn the_last_attempt_is_shown_and_the_one_before_on_demand() {
     pod(&server);
     attempt(&server, 9, &["before"]);
     attempt(&server, 10, &["one", "two", "three"]);
+    set_run(&server, 10, json!({"running": {}}));
     for (query, expected) in [
         ("", "one\ntwo\nthree\n"),
         ("previous=true", "before\n"),
@@ -53,12 +58,28 @@ async fn the_last_attempt_is_shown_and_the_one_before_on_demand() {
         ("sinceSeconds=1", ""),
         ("limitBytes=5", "one\nt"),
         ("tailLines=1&timestamps=true", "2026-01-01T00:00:02.000000001Z three\n"),
-        // It runs no more as far as the API knows, but nothing says that it has ended: only without `follow`.
         ("container=c", "one\ntwo\nthree\n"),
     ] {
         let answer = server.get(&format!("{LOG}?{query}")).await;
         assert_eq!((answer.code, answer.text.as_str()), (200, expected), "{query}");
     }
+}
+
+/// A run that has written nothing has no file, and the log of an earlier one is not its own.
+#[tokio::test]
+async fn a_silent_run_has_an_empty_log() {
+    let server = Server::start();
+    pod(&server);
+    attempt(&server, 0, &["before"]);
+    set_run(&server, 1, json!({"running": {}}));
+    for (query, expected) in [("", ""), ("tailLines=1", ""), ("previous=true", "before\n")] {
+        let answer = server.get(&format!("{LOG}?{query}")).await;
+        assert_eq!((answer.code, answer.text.as_str()), (200, expected), "{query}");
+    }
+    let answer = server.open(Method::GET, &format!("{LOG}?follow=true"), &[], Vec::new()).await;
+    let mut body = answer.into_body();
+    attempt(&server, 1, &["first words"]);
+    read(&mut body, "first words\n").await;
 }
 
 #[tokio::test]

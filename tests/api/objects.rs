@@ -180,7 +180,17 @@ async fn unknown_fields_warn_or_are_refused() {
     assert_eq!(warned.headers["warning"], "299 - \"unknown field \\\"spec.replica\\\"\"");
     let mut wrong = deployment();
     wrong["spec"]["replicas"] = json!("many");
-    assert_eq!(server.post(DEPLOYMENTS, wrong).await.code, 400);
+    let refused = server.post(DEPLOYMENTS, wrong).await;
+    assert_eq!(
+        (refused.code, refused.body["message"].as_str()),
+        (
+            400,
+            Some(
+                "Deployment in version \"apps/v1\" cannot be handled as a Deployment: json: cannot unmarshal string into \
+                 field spec.replicas of type int32"
+            )
+        )
+    );
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! A lab for a test: brought up, driven through the binary, taken down, and found to have left nothing.
 
-// Each test binary has a copy, and uses a part of it.
-#![allow(dead_code)]
+#![allow(dead_code)] // Each test program uses its part.
+
+#[path = "../common/mod.rs"]
+mod common;
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -30,16 +32,16 @@ pub struct Out {
 
 impl Lab {
     pub fn up(files: &[&str]) -> Lab {
-        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let lab = Lab { _turn: turn };
+        let lab = Lab::nothing_yet();
         let mut args = vec!["up"];
         args.extend(files);
         lab.run("lab", &args).ok();
         lab
     }
 
-    /// Without bringing it up.
+    /// Without bringing it up. Outside of a sandbox nothing is done at all: a lab would join the machine's own network.
     pub fn nothing_yet() -> Lab {
+        common::require_sandbox();
         Lab { _turn: ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 

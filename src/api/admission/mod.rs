@@ -15,7 +15,7 @@ use rand::Rng;
 
 use super::status::{ApiError, Cause};
 use crate::object::kind::{self, KindRef};
-use crate::object::{Object, Snapshot};
+use crate::object::{Object, Snapshot, map_at_mut};
 
 /// Why an object may not be written, in the API server's words.
 pub type AdmissionError = ApiError;
@@ -77,6 +77,12 @@ pub fn admit_update_with(
 ) -> Result<Object, AdmissionError> {
     let kind = known_kind(&new)?;
     keep_identity(old, &mut new);
+    if *kind == kind::NAMESPACE
+        && let Some(finalizers) = old.at(&["spec", "finalizers"])
+    {
+        // Theirs is a path of their own.
+        map_at_mut(new.json_mut(), "spec").insert("finalizers".into(), finalizers.clone());
+    }
     plug::apply_defaults(&mut new);
     let mut causes = Vec::new();
     if *kind == kind::SERVICE {

@@ -26,10 +26,8 @@ pub fn update(old: &Object, new: &mut Object, used: &Used, rng: &mut dyn Rng) ->
     drop_what_its_type_has_not(old, new);
     let before = cluster_ip(old).to_string();
     let moved = needs_address(old) && needs_address(new) && !before.is_empty() && cluster_ip(new) != before;
-    if moved {
-        let ips = json!([cluster_ip(new)]);
-        causes.push(Cause::invalid("spec.clusterIPs[0]", &ips, "may not change once set"));
-    } else {
+    // Validation refuses a move; what did not move is still its own.
+    if !moved {
         give_addresses(new, used, rng, &mut causes);
     }
     give_ports(new, &ports(old), used, rng, &mut causes);
@@ -86,32 +84,20 @@ fn port_list(service: &Object) -> &[Value] {
 fn give_addresses(service: &mut Object, used: &Used, rng: &mut dyn Rng, causes: &mut Vec<Cause>) {
     let ips: Vec<Value> = service.at(&["spec", "clusterIPs"]).and_then(Value::as_array).cloned().unwrap_or_default();
     let asked = cluster_ip(service).to_string();
-    let shown = Value::Array(ips.clone());
+    // What validation refuses needs no address.
     if !needs_address(service) {
-        if !asked.is_empty() || !ips.is_empty() {
-            causes.push(Cause::new("spec.clusterIPs", "Forbidden: may not be set for ExternalName services"));
-        }
         return;
     }
     if asked.is_empty() && !ips.is_empty() {
+        let shown = Value::Array(ips);
         causes.push(Cause::invalid("spec.clusterIPs", &shown, "must be empty when `clusterIP` is not specified"));
-        return;
-    }
-    if !ips.is_empty() && ips.first().and_then(Value::as_str) != Some(asked.as_str()) {
-        causes.push(Cause::invalid("spec.clusterIPs", &shown, "first value must match `clusterIP`"));
         return;
     }
     if !families(service, ips.len(), causes) {
         return;
     }
     let address = match asked.as_str() {
-        "None" => {
-            if type_of(service) != "ClusterIP" {
-                let why = format!("may not be set to 'None' for {} services", type_of(service));
-                causes.push(Cause::invalid("spec.clusterIPs[0]", &json!("None"), why));
-            }
-            asked
-        }
+        "None" => asked,
         "" => match used.free_address(rng) {
             Some(address) => address.to_string(),
             None => {
@@ -124,11 +110,7 @@ fn give_addresses(service: &mut Object, used: &Used, rng: &mut dyn Rng, causes: 
             }
         },
         _ => {
-            let Ok(address) = asked.parse::<IpAddr>() else {
-                let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-                causes.push(Cause::invalid("spec.clusterIPs[0]", &json!(asked), why));
-                return;
-            };
+            let Ok(address) = asked.parse::<IpAddr>() else { return };
             if let Err(refused) = used.check_address(address, service) {
                 let why = format!("failed to allocate IP {address}: {refused}");
                 causes.push(Cause::invalid("spec.clusterIPs", &json!([asked]), why));
@@ -138,7 +120,9 @@ fn give_addresses(service: &mut Object, used: &Used, rng: &mut dyn Rng, causes: 
         }
     };
     let spec = spec(service);
-    spec.insert("clusterIPs".into(), json!([address]));
+    if ips.is_empty() {
+        spec.insert("clusterIPs".into(), json!([address]));
+    }
     spec.insert("clusterIP".into(), address.into());
     spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4"]));
     spec.entry("ipFamilyPolicy").or_insert_with(|| "SingleStack".into());
@@ -173,7 +157,6 @@ fn families(service: &Object, addresses: usize, causes: &mut Vec<Cause>) -> bool
 /// `own` are the ports that the Service has already.
 fn give_ports(service: &mut Object, own: &[u16], used: &Used, rng: &mut dyn Rng, causes: &mut Vec<Cause>) {
     let needed = needs_ports(service);
-    let service_type = type_of(service).to_string();
     let needs_health = needs_health_port(service);
     let spec = spec(service);
     let mut list = match spec.get("ports") {
@@ -187,21 +170,12 @@ fn give_ports(service: &mut Object, own: &[u16], used: &Used, rng: &mut dyn Rng,
         if wanted == 0 {
             continue;
         }
-        let field = format!("spec.ports[{index}].nodePort");
-        if !needed && matches!(service_type.as_str(), "ClusterIP" | "ExternalName") {
-            let why = format!("Forbidden: may not be used when `type` is '{service_type}'");
-            causes.push(Cause::new(field, why));
-            continue;
-        }
-        let range = || format!("The range of valid ports is {}-{}", NODE_PORTS.start(), NODE_PORTS.end());
-        let Some(number) = u16::try_from(wanted).ok().filter(|port| NODE_PORTS.contains(port)) else {
-            let why = format!("provided port is not in the valid range. {}", range());
-            causes.push(Cause::invalid(field, &json!(wanted), why));
+        // Validation has the word on ports that are out of range, double, or not for this type.
+        let Some(number) = u16::try_from(wanted).ok().filter(|port| needed && NODE_PORTS.contains(port)) else {
             continue;
         };
-        if taken.iter().any(|(port, proto)| *port == number && proto == protocol(port_at(&list, index))) {
-            causes.push(Cause::new(field, format!("Duplicate value: {number}")));
-        } else if !own.contains(&number) && !used.is_port_free(number) {
+        if !own.contains(&number) && !used.is_port_free(number) {
+            let field = format!("spec.ports[{index}].nodePort");
             causes.push(Cause::invalid(field, &json!(number), "provided port is already allocated"));
         }
         taken.push((number, protocol(port).to_string()));
@@ -293,7 +267,8 @@ fn keep_allocated(old: &Object, new: &mut Object) {
                     spec(new).insert(field.into(), value.clone());
                 }
             }
-        } else if cluster_ip(new) == cluster_ip(old) && new.at(&["spec", "clusterIPs"]).is_none() {
+        } else if new.at(&["spec", "clusterIPs"]).is_none_or(|ips| Some(ips) == old.at(&["spec", "clusterIPs"])) {
+            // The list follows the one address where a client knows that one alone.
             let ips = json!([cluster_ip(new)]);
             spec(new).insert("clusterIPs".into(), ips);
         }

@@ -34,9 +34,7 @@ fn one(page: &mut Page, container: &Value, status: Option<&Value>, level: usize)
             .iter()
             .map(|p| {
                 let protocol = if text(p, "/protocol").is_empty() { "TCP" } else { text(p, "/protocol") };
-                let name = text(p, "/name");
-                let name = if name.is_empty() || field == "/hostPort" { String::new() } else { format!(" ({name})") };
-                format!("{}/{protocol}{name}", number(p, field))
+                format!("{}/{protocol}", number(p, field))
             })
             .collect();
         if shown.is_empty() { "<none>".to_string() } else { shown.join(", ") }
@@ -175,7 +173,7 @@ fn environment(page: &mut Page, container: &Value, level: usize) {
             );
         } else if let Some(source) = from("fieldRef") {
             let version = if text(source, "/apiVersion").is_empty() { "v1" } else { text(source, "/apiVersion") };
-            page.line(level + 1, &format!("{name}:\t (at {version}:{})", text(source, "/fieldPath")));
+            page.line(level + 1, &format!("{name}:\t ({version}:{})", text(source, "/fieldPath")));
         } else {
             for (at, line) in text(variable, "/value").split('\n').enumerate() {
                 if at == 0 {
@@ -283,7 +281,9 @@ pub fn volumes(page: &mut Page, spec: &Value, level: usize) {
 /// Node selectors and tolerations.
 pub fn placement(page: &mut Page, spec: &Value, level: usize) {
     page.field(level, "Node-Selectors", joined(spec.get("nodeSelector")));
-    let tolerations: Vec<String> = list(spec, "/tolerations").iter().map(toleration).collect();
+    let mut tolerations: Vec<&Value> = list(spec, "/tolerations").iter().collect();
+    tolerations.sort_by_key(|t| text(t, "/key"));
+    let tolerations: Vec<String> = tolerations.into_iter().map(toleration).collect();
     page.list(level, "Tolerations", &tolerations);
 }
 

@@ -1,5 +1,6 @@
 //! `describe`: all about an object, with its events, laid out as kubectl does.
 
+mod config;
 mod container;
 mod events;
 mod generic;
@@ -49,14 +50,18 @@ struct Describer<'a> {
 pub async fn run(args: DescribeArgs, cx: &Context) -> Result<(), Failure> {
     let describer = Describer { cx, events: args.show_events };
     let (mut failures, mut pages) = (Vec::new(), 0);
-    let mut show = |text: String| {
+    let mut show = |text: String, found: Found| {
         pages += 1;
-        print(&if pages > 1 { format!("\n\n{text}") } else { text })
+        match found {
+            Found::Exactly if pages > 1 => print(&format!("\n\n{text}")),
+            Found::Exactly => print(&text),
+            Found::ByBeginning => print(&format!("{text}\n")),
+        }
     };
     if args.files.is_given() {
         for document in files::read(&args.files, files::Purpose::Name, cx)? {
             match cx.client.get(document.kind, &document.namespace, &document.name).await {
-                Ok(object) => show(describer.page(document.kind, &object).await?)?,
+                Ok(object) => show(describer.page(document.kind, &object).await?, Found::Exactly)?,
                 Err(error) => failures.push(error.into()),
             }
         }
@@ -73,9 +78,9 @@ pub async fn run(args: DescribeArgs, cx: &Context) -> Result<(), Failure> {
     for asked in resource::parse(&args.resources, "describe")?.asked {
         match objects(&asked, &args, cx).await {
             Ok(objects) => {
-                for object in objects {
+                for (object, found) in objects {
                     nothing = false;
-                    show(describer.page(asked.kind, &object).await?)?;
+                    show(describer.page(asked.kind, &object).await?, found)?;
                 }
             }
             Err(failure) => failures.push(failure),
@@ -87,17 +92,25 @@ pub async fn run(args: DescribeArgs, cx: &Context) -> Result<(), Failure> {
     Failure::all(failures)
 }
 
+/// How an object was found, which decides the blank lines between descriptions, as with kubectl.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Exactly,
+    ByBeginning,
+}
+
 /// The objects that were named, or whose names begin so, or all.
-async fn objects(asked: &Asked, args: &DescribeArgs, cx: &Context) -> Result<Vec<Value>, Failure> {
+async fn objects(asked: &Asked, args: &DescribeArgs, cx: &Context) -> Result<Vec<(Value, Found)>, Failure> {
     let namespace = (!args.all_namespaces).then_some(cx.namespace.as_str());
     let query = Query::new().with_some("labelSelector", args.selector.as_deref());
     if asked.names.is_empty() {
-        return Ok(cx.client.items(asked.kind, namespace, &query).await?);
+        let all = cx.client.items(asked.kind, namespace, &query).await?;
+        return Ok(all.into_iter().map(|object| (object, Found::Exactly)).collect());
     }
     let mut found = Vec::new();
     for name in &asked.names {
         match cx.client.get(asked.kind, &cx.namespace, name).await {
-            Ok(object) => found.push(object),
+            Ok(object) => found.push((object, Found::Exactly)),
             Err(error) if error.is_not_found() => {
                 let mut all = cx.client.items(asked.kind, namespace, &query).await?;
                 all.retain(|object| hint::name_of(object).starts_with(name));
@@ -105,7 +118,7 @@ async fn objects(asked: &Asked, args: &DescribeArgs, cx: &Context) -> Result<Vec
                     let hints = hint::for_missing(cx, asked.kind, &cx.namespace, name).await;
                     return Err(Failure::from(error).hints(hints));
                 }
-                found.extend(all);
+                found.extend(all.into_iter().map(|object| (object, Found::ByBeginning)));
             }
             Err(error) => return Err(error.into()),
         }
@@ -132,6 +145,12 @@ impl Describer<'_> {
             // kubectl shows no events of a namespace.
             generic::namespace(&mut page, object);
             return Ok(page.text());
+        } else if kind == &kind::CONFIG_MAP {
+            config::config_map(&mut page, object);
+        } else if kind == &kind::SECRET {
+            // kubectl shows no events of a Secret.
+            config::secret(&mut page, object);
+            return Ok(page.text());
         } else {
             generic::any(&mut page, object);
         }
@@ -150,7 +169,9 @@ impl Describer<'_> {
         };
         let query = Query::new().with("fieldSelector", format!("involvedObject.uid={uid}"));
         let mut events = self.cx.client.items(&kind::EVENT, namespace, &query).await?;
-        events.sort_by_cached_key(events::last_time);
+        // Of one second, in the order in which they were written.
+        let version = |event: &Value| page::text(event, "/metadata/resourceVersion").parse::<u64>().unwrap_or(0);
+        events.sort_by_cached_key(|event| (events::last_time(event), version(event)));
         Ok(events)
     }
 }

@@ -14,6 +14,9 @@ pub struct Page {
     text: String,
 }
 
+/// Stands for a TAB that parts no columns: a character that Unicode gives to nobody.
+const TAB: &str = "\u{f0009}";
+
 /// A longer value of an annotation is cut.
 const LONGEST_ANNOTATION: usize = 140;
 
@@ -28,6 +31,12 @@ impl Page {
     /// `NAME:<TAB>VALUE`
     pub fn field(&mut self, level: usize, name: &str, value: impl AsRef<str>) {
         self.line(level, &format!("{name}:\t{}", value.as_ref()));
+    }
+
+    /// Text of a user's own, of any number of lines.
+    pub fn verbatim(&mut self, text: &str) {
+        self.text.push_str(&text.replace('\t', TAB));
+        self.text.push('\n');
     }
 
     pub fn blank(&mut self) {
@@ -65,7 +74,7 @@ impl Page {
     }
 
     pub fn text(self) -> String {
-        tabs::align(&self.text, 0, 2)
+        tabs::align(&self.text, 0, 2).replace(TAB, "\t")
     }
 }
 

@@ -9,12 +9,16 @@ pub fn pod(page: &mut Page, pod: &Value) {
     let empty = Value::Null;
     let spec = pod.get("spec").unwrap_or(&empty);
     page.name_and_namespace(pod);
-    page.field(0, "Priority", number(spec, "/priority").to_string());
+    if spec.get("priority").is_some() {
+        page.field(0, "Priority", number(spec, "/priority").to_string());
+    }
     if !text(spec, "/priorityClassName").is_empty() {
         page.field(0, "Priority Class Name", text(spec, "/priorityClassName"));
     }
     let account = text(spec, "/serviceAccountName");
-    page.field(0, "Service Account", if account.is_empty() { "default" } else { account });
+    if !account.is_empty() {
+        page.field(0, "Service Account", account);
+    }
     page.field(
         0,
         "Node",
@@ -93,7 +97,7 @@ mod tests {
         let object = json!({
             "metadata": {"name": "web-1", "namespace": "default", "labels": {"app": "web"},
                 "ownerReferences": [{"kind": "ReplicaSet", "name": "web", "controller": true}]},
-            "spec": {"nodeName": "w1-k8s", "containers": [{"name": "a", "image": "nginx", "command": ["sleep", "1"],
+            "spec": {"nodeName": "w1-k8s", "priority": 0, "serviceAccountName": "default", "containers": [{"name": "a", "image": "nginx", "command": ["sleep", "1"],
                 "ports": [{"containerPort": 80, "name": "http"}], "env": [{"name": "A", "value": "b"}],
                 "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
                 "volumes": [{"name": "data", "emptyDir": {}}],
@@ -122,7 +126,7 @@ Containers:
     Container ID:  
     Image:         nginx
     Image ID:      
-    Port:          80/TCP (http)
+    Port:          80/TCP
     Host Port:     0/TCP
     Command:
       sleep

@@ -60,7 +60,7 @@ impl Describer<'_> {
                 page.line(0, &format!("NodePort:\t{name}\t{}/{protocol}", number(port, "/nodePort")));
             }
             let of_port = endpoints.as_ref().map(|e| of_port(e, text(port, "/name"))).unwrap_or_default();
-            page.field(0, "Endpoints", of_port);
+            page.field(0, "Endpoints", or_none(&of_port));
         }
         page.field(0, "Session Affinity", text(service, "/spec/sessionAffinity"));
         for (name, at) in [

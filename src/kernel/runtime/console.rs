@@ -19,6 +19,8 @@ use super::sys;
 const CHUNK: usize = 64 << 10;
 /// Bytes read at once from a client's input.
 const INPUT_CHUNK: usize = 16 << 10;
+/// What a container that waits for its client may have said before it comes.
+const MAX_UNHEARD: usize = 64 << 10;
 /// What an ended container may still have in its pipes: the largest size an unprivileged program can give a pipe.
 const MAX_LEFTOVER: usize = 4 << 20;
 
@@ -52,6 +54,9 @@ pub struct Console {
     stderr: Option<Watched>,
     log: Log,
     clients: Vec<Client>,
+    /// What a container with `stdinOnce` wrote before its one client came: `kubectl run -i` asks for the container first
+    /// and attaches then, and must not miss how it begins. `None` once the client has come.
+    unheard: Option<Vec<(Stream, Vec<u8>)>>,
     /// The container has ended with this code.
     ended: Option<i32>,
 }
@@ -81,6 +86,7 @@ impl Console {
             stderr: None,
             log,
             clients: Vec::new(),
+            unheard: stdin_once.then(Vec::new),
             ended: None,
         }
     }
@@ -122,7 +128,11 @@ impl Console {
         };
         let stdout = Some(sink(stdout)?);
         let stderr = stderr.map(sink).transpose()?;
-        self.clients.push(Client { session, input, stdout, stderr });
+        let mut client = Client { session, input, stdout, stderr };
+        for (stream, bytes) in self.unheard.take().into_iter().flatten() {
+            client.deliver(reactor, stream, &bytes);
+        }
+        self.clients.push(client);
         Ok(())
     }
 
@@ -218,6 +228,11 @@ impl Console {
         for client in &mut self.clients {
             client.deliver(reactor, stream, bytes);
         }
+        if let Some(unheard) = &mut self.unheard {
+            let kept: usize = unheard.iter().map(|(_, bytes)| bytes.len()).sum();
+            let fits = bytes.len().min(MAX_UNHEARD.saturating_sub(kept));
+            unheard.push((stream, bytes.get(..fits).unwrap_or_default().to_vec()));
+        }
         bytes.len()
     }
 
@@ -225,10 +240,10 @@ impl Console {
         if !self.input.is_empty() {
             return;
         }
-        buffer.resize(INPUT_CHUNK, 0);
+        buffer.resize(CHUNK, 0);
         let Some(client) = self.clients.iter_mut().find(|client| client.session == session) else { return };
         let Some(fd) = &client.input else { return };
-        match sys::read_now(&fd.as_fd(), buffer) {
+        match sys::read_now(&fd.as_fd(), buffer.get_mut(..INPUT_CHUNK).unwrap_or_default()) {
             Ok(Some([])) | Err(_) => {
                 if let Some(fd) = client.input.take() {
                     reactor.forget(fd);

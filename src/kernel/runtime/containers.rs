@@ -23,6 +23,7 @@ use super::root::Doing;
 use super::server::{Owner, Server, Source};
 use super::sys::{self, Ended};
 use super::wire;
+use crate::desired::Program;
 
 /// The longest grace period in seconds; more than a century is as good as for ever.
 const MAX_GRACE: u64 = 1 << 32;
@@ -89,7 +90,7 @@ impl Server {
                 make_working_dir: true,
                 streams: child_ends.streams(),
                 confined: true,
-                own_program: self.place.own_program.as_fd(),
+                builtins: self.place.builtins,
                 status: child_status.as_fd(),
             },
         };
@@ -134,7 +135,17 @@ impl Server {
     pub fn hear_run(&mut self, number: u64) {
         while let Some(run) = self.runs.get_mut(&number) {
             let Some(status) = &run.status else { return };
-            let report = match wire::receive_packet(status.as_fd()) {
+            let packet = wire::receive_packet(status.as_fd());
+            let closed = !matches!(&packet, Ok(None)) && !matches!(&packet, Ok(Some((bytes, _))) if !bytes.is_empty());
+            // A program closes it as it begins to run. A built-in server that does so without a word has given up, and its
+            // end will tell the rest: it must not be taken for one that can be asked.
+            if closed && matches!(run.spec.program, Program::Applet { .. }) {
+                if let Some(status) = run.status.take() {
+                    self.reactor.forget(status);
+                }
+                return;
+            }
+            let report = match packet {
                 Ok(None) => return,
                 Ok(Some((bytes, descriptors))) => match Report::parse(&bytes) {
                     Report::Terminal => {
@@ -145,7 +156,6 @@ impl Server {
                     }
                     report => report,
                 },
-                // As good as its end.
                 Err(_) => Report::Ready,
             };
             if let Some(status) = run.status.take() {

@@ -3,6 +3,7 @@
 //!
 //! The supervisor calls [`spawn`], then talks to it through a [`RuntimeClient`].
 
+mod builtin;
 mod client;
 mod console;
 mod container;
@@ -22,6 +23,7 @@ mod spawn;
 pub(super) mod sys;
 mod wire;
 
+pub use builtin::Builtin;
 pub use client::RuntimeClient;
 pub use node::node_main;
 pub use root::tidy as tidy_node_root;

@@ -12,6 +12,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
 use serde::{Deserialize, Serialize};
 
+use super::builtin::{Builtin, Builtins};
 use super::protocol::Message;
 use super::server::{Place, Server};
 use super::{root, sys, wire};
@@ -38,9 +39,10 @@ pub fn complain(what: fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "{} {what}", Timestamp::now());
 }
 
-/// The node's first process. Returns only when it cannot serve; the result is the exit code.
-pub fn node_main() -> u8 {
-    match setup() {
+/// The node's first process, in which `builtin` runs the built-in servers. Returns only when it cannot serve; the result
+/// is the exit code. This process must not have used threads, nor random numbers that its forks should not share.
+pub fn node_main(builtin: Builtin) -> u8 {
+    match setup(builtin) {
         Ok(server) => server.run(),
         Err(Failure { message, listener }) => {
             complain(format_args!("{message}"));
@@ -57,7 +59,7 @@ struct Failure {
     listener: Option<UnixListener>,
 }
 
-fn setup() -> Result<Server, Failure> {
+fn setup(builtin: Builtin) -> Result<Server, Failure> {
     let own = |fd: RawFd| {
         // SAFETY: `spawn` has put these descriptors there for this process alone; when somebody else has run this, the
         // check has told.
@@ -78,13 +80,13 @@ fn setup() -> Result<Server, Failure> {
     // SAFETY: fcntl just made this descriptor, nobody else owns it.
     let high = UnixListener::from(unsafe { OwnedFd::from_raw_fd(high) });
     drop(listener);
-    match prepare(config, &high) {
+    match prepare(config, builtin, &high) {
         Ok(server) => Ok(server),
         Err(message) => Err(Failure { message, listener: Some(high) }),
     }
 }
 
-fn prepare(config: Config, listener: &UnixListener) -> Result<Server, String> {
+fn prepare(config: Config, builtin: Builtin, listener: &UnixListener) -> Result<Server, String> {
     use root::Doing;
     let layout = Layout::new(&config.lab);
     reserve_low_descriptors()?;
@@ -94,11 +96,13 @@ fn prepare(config: Config, listener: &UnixListener) -> Result<Server, String> {
     // Blocked and not ignored, since an ignored signal stays ignored in containers.
     blocked.add(Signal::SIGPIPE);
     sys::reset_signals(&blocked).doing(|| "set up the signals".into())?;
+    // Executed by descriptor, it would be called by the descriptor's number.
+    nix::sys::prctl::set_name(c"lab").doing(|| "set the process's name".into())?;
     nix::unistd::sethostname(&config.runtime.hostname).doing(|| "set the hostname".into())?;
-    let own_program = root::own_program()?;
     let read_only_proc = root::enter(&layout, &config.node, &config.runtime.extra_mounts)?;
     let listener = listener.try_clone().doing(|| "copy a descriptor".into())?;
-    let place = Place { layout, hostname: config.runtime.hostname, own_program, read_only_proc };
+    let builtins = Builtins { run: builtin, map: sys::MemoryMap::own() };
+    let place = Place { layout, hostname: config.runtime.hostname, builtins, read_only_proc };
     Server::new(place, listener).doing(|| "set up the server".into())
 }
 

@@ -12,16 +12,12 @@ use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{chdir, setgroups, setsid};
 
+use super::builtin::{self, Builtins, READY};
 use super::root::Doing;
 use super::{sys, wire};
 use crate::desired::Program;
 
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// Where a program finds the other end of the descriptor on which it says that it is ready.
-const READY: RawFd = 3;
-/// Where this binary is opened while it is being executed.
-const EXECUTABLE: RawFd = 4;
 
 /// containerd's default set, by capability number, without CAP_MKNOD (27): there is no device cgroup here that would
 /// stop a container from making itself a node for the machine's disk.
@@ -55,8 +51,7 @@ pub struct Finish<'a> {
     pub streams: Streams<'a>,
     /// A container's rights, and not all of them.
     pub confined: bool,
-    /// This binary's file, for built-in servers.
-    pub own_program: BorrowedFd<'a>,
+    pub builtins: Builtins,
     /// A pipe to the runtime, with a terminal a socket; see [`Report`].
     pub status: BorrowedFd<'a>,
 }
@@ -91,55 +86,49 @@ pub fn finish(plan: &Finish<'_>) -> Result<std::convert::Infallible, String> {
     let _ = setsid();
     umask(Mode::from_bits_retain(0o022));
     enter_working_dir(plan)?;
-    let mut env = Vec::with_capacity(plan.env.len() + 2);
-    for (name, value) in plan.env {
-        env.push(string(format!("{name}={value}"))?);
-    }
-    let tty = matches!(plan.streams, Streams::Terminal);
-    let is_set = |name: &str| plan.env.iter().any(|(set, _)| set == name);
-    for (name, value) in [("PATH", DEFAULT_PATH), ("HOME", "/root")] {
-        if !is_set(name) {
-            env.push(string(format!("{name}={value}"))?);
-        }
-    }
-    if tty && !is_set("TERM") {
-        env.push(string("TERM=xterm".into())?);
-    }
-    let applet = matches!(plan.program, Program::Applet { .. });
-    if applet {
-        env.push(string(format!("NSLAB_READY_FD={READY}"))?);
-    }
+    let env = environment(plan);
     set_streams(plan)?;
+    if let Program::Applet { argv } = plan.program {
+        builtin::set_title(plan.builtins.map.as_ref(), argv, &env);
+    }
     if plan.confined {
         setgroups(&[]).doing(|| "leave the machine's groups".into())?;
         sys::limit_capabilities(CAPABILITIES).doing(|| "drop capabilities".into())?;
     }
     sys::reset_signals(&SigSet::empty()).doing(|| "reset the signals".into())?;
-    let path = plan.env.iter().find(|(name, _)| name == "PATH").map_or(DEFAULT_PATH, |(_, value)| value);
     match plan.program {
-        Program::Applet { argv } => {
-            sys::place(plan.status.as_raw_fd(), READY).doing(|| "pass the status pipe".into())?;
-            sys::place(plan.own_program.as_raw_fd(), EXECUTABLE).doing(|| "pass the program".into())?;
-            sys::close_on_exec_from(EXECUTABLE).doing(|| "close descriptors".into())?;
-            let argv: Vec<CString> = ["lab", "__applet"]
-                .into_iter()
-                .map(String::from)
-                .chain(argv.iter().cloned())
-                .map(string)
-                .collect::<Result<_, _>>()?;
-            let error = sys::exec_file(EXECUTABLE, &sys::ExecStrings::new(&argv), &sys::ExecStrings::new(&env));
-            let name = argv.get(2).map(|name| name.to_string_lossy()).unwrap_or_default();
-            Err(format!("exec: \"{name}\": {}", error.desc()))
-        }
+        Program::Applet { argv } => builtin::run(plan.builtins.run, argv, &env, plan.status.as_raw_fd()),
         Program::Command { argv } => {
             sys::close_on_exec_from(READY).doing(|| "close descriptors".into())?;
             let name = argv.first().ok_or("exec: no command given")?;
-            let file = find(name, path)?;
-            let argv: Vec<CString> = argv.iter().cloned().map(string).collect::<Result<_, _>>()?;
-            let error = sys::exec(&string(file)?, &sys::ExecStrings::new(&argv), &sys::ExecStrings::new(&env));
+            let path = env.iter().find(|(name, _)| name == "PATH").map_or(DEFAULT_PATH, |(_, value)| value);
+            let file = string(find(name, path)?)?;
+            let strings = |texts: Vec<String>| texts.into_iter().map(string).collect::<Result<Vec<CString>, String>>();
+            let argv = strings(argv.clone())?;
+            let env = strings(env.iter().map(|(name, value)| format!("{name}={value}")).collect())?;
+            let error = sys::exec(&file, &sys::ExecStrings::new(&argv), &sys::ExecStrings::new(&env));
             Err(format!("exec: {name:?}: {}", reason(error)))
         }
     }
+}
+
+/// The container's environment with what the kind of process adds to it.
+fn environment(plan: &Finish<'_>) -> Vec<(String, String)> {
+    let mut env = plan.env.to_vec();
+    let mut add = |name: &str, value: &str| {
+        if !env.iter().any(|(set, _)| set == name) {
+            env.push((name.into(), value.into()));
+        }
+    };
+    add("PATH", DEFAULT_PATH);
+    add("HOME", "/root");
+    if matches!(plan.streams, Streams::Terminal) {
+        add("TERM", "xterm");
+    }
+    if matches!(plan.program, Program::Applet { .. }) {
+        add("NSLAB_READY_FD", &READY.to_string());
+    }
+    env
 }
 
 fn enter_working_dir(plan: &Finish<'_>) -> Result<(), String> {

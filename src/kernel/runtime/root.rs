@@ -101,19 +101,6 @@ fn make(path: &Path, mode: u32) -> Result<(), String> {
     DirBuilder::new().mode(mode).recursive(true).create(path).doing(|| format!("make the directory {}", path.display()))
 }
 
-/// This program's file, by a mount through which it cannot be written: a container must not be able to change it
-/// through `/proc/1/exe`.
-pub fn own_program() -> Result<OwnedFd, String> {
-    let file =
-        File::options().read(true).custom_flags_path().open("/proc/self/exe").doing(|| "open this program".into())?;
-    let file = OwnedFd::from(file);
-    let Ok(tree) = sys::clone_tree(file.as_fd(), c"") else {
-        return Err("cannot copy the mount of this program's file".into());
-    };
-    sys::set_read_only(tree.as_fd()).doing(|| "make this program's file read-only".into())?;
-    Ok(tree)
-}
-
 /// Gives this process, which must be in a mount namespace of its own, the runtime's root. Returns what is in `/ro`.
 pub fn enter(layout: &Layout, node: &str, extra_mounts: &[Bind]) -> Result<Vec<&'static str>, String> {
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;

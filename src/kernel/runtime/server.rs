@@ -11,6 +11,7 @@ use nix::sys::epoll::EpollFlags;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use super::builtin::Builtins;
 use super::console::Port;
 use super::link::Link;
 use super::node::complain;
@@ -44,7 +45,7 @@ pub enum Owner {
 pub struct Place {
     pub layout: Layout,
     pub hostname: String,
-    pub own_program: OwnedFd,
+    pub builtins: Builtins,
     /// What is in `/ro`.
     pub read_only_proc: Vec<&'static str>,
 }

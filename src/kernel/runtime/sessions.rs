@@ -68,7 +68,7 @@ impl Server {
                     make_working_dir: true,
                     streams,
                     confined: false,
-                    own_program: self.place.own_program.as_fd(),
+                    builtins: self.place.builtins,
                     status: child_status.as_fd(),
                 };
                 container::join_node(mounts, &finish).map_err(Refusal::CannotStart)?
@@ -83,7 +83,7 @@ impl Server {
                     make_working_dir: false,
                     streams,
                     confined: true,
-                    own_program: self.place.own_program.as_fd(),
+                    builtins: self.place.builtins,
                     status: child_status.as_fd(),
                 };
                 container::join(run.pidfd.as_fd(), self.own_pid_namespace.as_fd(), &finish)

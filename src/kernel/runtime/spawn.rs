@@ -254,7 +254,11 @@ impl Child<'_> {
             sys::place(from, to).map_err(|error| (3, error))?;
         }
         sys::close_on_exec_from(LISTENER + 1).map_err(|error| (3, error))?;
-        Err((4, sys::exec(self.path, &self.argv, &self.env)))
+        // Through a mount that cannot be written: the built-in servers in containers are forks of this process, and
+        // /proc/1/exe leads to its file.
+        let program = sys::clone_tree(nix::fcntl::AT_FDCWD, self.path).map_err(|error| (4, error))?;
+        sys::set_read_only(program.as_fd()).map_err(|error| (4, error))?;
+        Err((4, sys::exec_file(program.as_fd(), &self.argv, &self.env)))
     }
 
     fn report(&self, step: u32, value: i32) {

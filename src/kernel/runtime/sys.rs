@@ -156,6 +156,106 @@ pub fn close_on_exec_from(first: RawFd) -> nix::Result<()> {
     Errno::result(result).map(drop)
 }
 
+/// Closes every descriptor from `first` on, whoever in this process thinks to own it: for a child that goes on with
+/// nothing of its parent's.
+pub fn close_from(first: RawFd) -> nix::Result<()> {
+    // SAFETY: no pointers are passed; the caller ends this process without dropping what owned the descriptors.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first as libc::c_uint, libc::c_uint::MAX, 0) };
+    Errno::result(result).map(drop)
+}
+
+/// `struct prctl_mm_map` of the kernel.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct PrctlMmMap {
+    start_code: u64,
+    end_code: u64,
+    start_data: u64,
+    end_data: u64,
+    start_brk: u64,
+    brk: u64,
+    start_stack: u64,
+    arg_start: u64,
+    arg_end: u64,
+    env_start: u64,
+    env_end: u64,
+    auxv: *mut u64,
+    auxv_size: u32,
+    exe_fd: u32,
+}
+
+/// Where the kernel has this program's code, data, arguments and environment. The same in every fork.
+#[derive(Clone, Copy)]
+pub struct MemoryMap(PrctlMmMap);
+
+impl MemoryMap {
+    /// This process's own.
+    pub fn own() -> Option<MemoryMap> {
+        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+        // From field 3 on; the second may hold anything.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+        let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+        Some(MemoryMap(PrctlMmMap {
+            start_code: field(26)?,
+            end_code: field(27)?,
+            start_data: field(45)?,
+            end_data: field(46)?,
+            start_brk: field(47)?,
+            brk: 0,
+            start_stack: field(28)?,
+            arg_start: field(48)?,
+            arg_end: field(49)?,
+            env_start: field(50)?,
+            env_end: field(51)?,
+            auxv: std::ptr::null_mut(),
+            auxv_size: 0,
+            exe_fd: u32::MAX,
+        }))
+    }
+
+    /// Has `/proc` show other memory as this process's arguments and environment. It is never freed.
+    pub fn show(&self, arguments: Vec<u8>, environment: Vec<u8>) -> nix::Result<()> {
+        let (arguments, environment) = (arguments.leak().as_ptr_range(), environment.leak().as_ptr_range());
+        // SAFETY: brk with 0 only says where it is.
+        let brk = Errno::result(unsafe { libc::syscall(libc::SYS_brk, 0) })?;
+        let map = PrctlMmMap {
+            brk: brk as u64,
+            arg_start: arguments.start as u64,
+            arg_end: arguments.end as u64,
+            env_start: environment.start as u64,
+            env_end: environment.end as u64,
+            ..self.0
+        };
+        // Field by field it would take CAP_SYS_RESOURCE.
+        let what = libc::PR_SET_MM_MAP as libc::c_ulong;
+        let size = size_of::<PrctlMmMap>() as libc::c_ulong;
+        // SAFETY: `map` has the size given with it. What it says of code, data and heap is what the kernel said.
+        let result = unsafe { libc::prctl(libc::PR_SET_MM, what, &raw const map, size, 0 as libc::c_ulong) };
+        Errno::result(result).map(drop)
+    }
+}
+
+/// Sets the environment of this process, which must have one thread, to exactly `env`.
+pub fn replace_environment(env: &[(String, String)]) {
+    let old: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
+    for name in old {
+        // SAFETY: a fork has one thread, so that nobody reads the environment meanwhile.
+        unsafe { std::env::remove_var(name) };
+    }
+    for (name, value) in env {
+        // What the environment cannot hold, the kernel would not have passed on either.
+        if !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0') {
+            // SAFETY: as above.
+            unsafe { std::env::set_var(name, value) };
+        }
+    }
+}
+
+pub fn ignore_signal(signal: libc::c_int) {
+    // SAFETY: SIG_IGN is a valid action.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
 /// Strings as execve wants them: an array of pointers that ends with a null.
 pub struct ExecStrings<'a> {
     pointers: Vec<*const libc::c_char>,
@@ -177,8 +277,8 @@ pub fn exec(path: &CStr, argv: &ExecStrings<'_>, env: &ExecStrings<'_>) -> Errno
 }
 
 /// Runs the program that `file` is open on; returns only when that failed.
-pub fn exec_file(file: RawFd, argv: &ExecStrings<'_>, env: &ExecStrings<'_>) -> Errno {
-    let (argv, env) = (argv.pointers.as_ptr(), env.pointers.as_ptr());
+pub fn exec_file(file: BorrowedFd<'_>, argv: &ExecStrings<'_>, env: &ExecStrings<'_>) -> Errno {
+    let (file, argv, env) = (file.as_raw_fd(), argv.pointers.as_ptr(), env.pointers.as_ptr());
     // SAFETY: as for `exec`; the empty path is static.
     unsafe { libc::syscall(libc::SYS_execveat, file, c"".as_ptr(), argv, env, libc::AT_EMPTY_PATH) };
     Errno::last()

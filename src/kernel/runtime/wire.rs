@@ -95,25 +95,29 @@ fn receive_into(socket: BorrowedFd<'_>, bytes: &mut [u8], flags: MsgFlags) -> Re
 /// Puts messages together again out of what a socket delivers.
 #[derive(Default)]
 pub struct Decoder {
-    bytes: Vec<u8>,
-    /// How much of `bytes` has been handed out.
+    /// Never cleared, so that a read touches no more memory than it fills: each page that is touched after a fork is
+    /// copied.
+    buffer: Vec<u8>,
+    /// The part of `buffer` that has been received and not yet handed out.
     taken: usize,
+    filled: usize,
     descriptors: VecDeque<OwnedFd>,
 }
 
 impl Decoder {
     /// Reads once. `Ok(false)`: nothing to read now (only when `wait` is not set).
     pub fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> Result<bool, WireError> {
-        self.bytes.drain(..self.taken);
+        self.buffer.copy_within(self.taken..self.filled, 0);
+        self.filled -= self.taken;
         self.taken = 0;
-        let start = self.bytes.len();
-        self.bytes.resize(start + CHUNK, 0);
+        if self.buffer.len() < self.filled + CHUNK {
+            self.buffer.resize(self.filled + CHUNK, 0);
+        }
         let flags = if wait { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
-        let result = receive_into(socket, self.bytes.get_mut(start..).unwrap_or_default(), flags);
-        self.bytes.truncate(start + result.as_ref().map_or(0, |(length, _)| *length));
-        match result {
+        match receive_into(socket, self.buffer.get_mut(self.filled..).unwrap_or_default(), flags) {
             Ok((0, _)) | Err(Errno::ECONNRESET) => Err(WireError::Closed),
-            Ok((_, descriptors)) => {
+            Ok((length, descriptors)) => {
+                self.filled += length;
                 self.descriptors.extend(descriptors);
                 Ok(true)
             }
@@ -125,7 +129,7 @@ impl Decoder {
 
     /// The next whole message, if there is one.
     pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<(T, Vec<OwnedFd>)>, WireError> {
-        let rest = self.bytes.get(self.taken..).unwrap_or_default();
+        let rest = self.buffer.get(self.taken..self.filled).unwrap_or_default();
         let Some((&[a, b, c, d, count], body)) = rest.split_first_chunk::<HEADER>() else { return Ok(None) };
         let length = u32::from_le_bytes([a, b, c, d]) as usize;
         if length > MAX_MESSAGE {
@@ -200,7 +204,7 @@ mod tests {
     #[test]
     fn nonsense_is_an_error() {
         for bytes in [&b"\xff\xff\xff\xff\0"[..], b"\x02\0\0\0\x01{}", b"\x02\0\0\0\0{]"] {
-            let mut decoder = Decoder { bytes: bytes.to_vec(), ..Decoder::default() };
+            let mut decoder = Decoder { buffer: bytes.to_vec(), filled: bytes.len(), ..Decoder::default() };
             assert!(decoder.next::<String>().is_err());
         }
     }

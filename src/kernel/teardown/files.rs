@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{TeardownReport, mounts};
 use crate::kernel::net::directory::absent_is_fine;
+use crate::kernel::runtime::tidy_node_root;
 use crate::layout::{Layout, RUN, STATE};
 
 /// Removes the lab's run directory, and of its state directory everything but volume data.
@@ -51,7 +52,8 @@ fn data(layout: &Layout) -> io::Result<Vec<PathBuf>> {
     };
     for node in nodes {
         let root = layout.node_root(&node?.file_name().to_string_lossy());
-        if has_files(&root)? {
+        // Links and empty directories of the node's making are nobody's data.
+        if root.is_dir() && !tidy_node_root(&root)? && has_files(&root)? {
             found.push(root);
         }
     }
