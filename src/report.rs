@@ -101,11 +101,64 @@ pub fn report(lab: &str, snapshot: &Snapshot, progress: &Progress) -> Report {
     pods(&mut report, snapshot);
     workloads(&mut report, snapshot);
     services(&mut report, snapshot);
+    fields_not_acted_on(&mut report, snapshot);
     for (key, _) in snapshot.iter().filter(|(key, _)| !key.kind.acted_on && !is_built_in(key)) {
         *report.not_acted_on.entry(key.kind.kind.to_string()).or_default() += 1;
     }
     report.ready = report.waiting.is_empty() && progress.made >= snapshot.resource_version();
     report
+}
+
+/// Parts of pods that are kept as written, but that nothing here acts on yet.
+const POD_FIELDS: &[(&str, &str)] = &[
+    ("volumes", "volumes are not mounted"),
+    ("initContainers", "initContainers are not run"),
+    ("securityContext", "the securityContext is not applied"),
+];
+/// The same of containers.
+const CONTAINER_FIELDS: &[(&str, &str)] = &[
+    ("livenessProbe", "probes are not made"),
+    ("readinessProbe", "probes are not made"),
+    ("startupProbe", "probes are not made"),
+    ("lifecycle", "lifecycle hooks are not run"),
+    ("envFrom", "envFrom is not read"),
+];
+
+/// A manifest that asks for something that this version does not do must not look as if it had got it.
+fn fields_not_acted_on(report: &mut Report, snapshot: &Snapshot) {
+    let mut found: BTreeMap<&str, (String, usize)> = BTreeMap::new();
+    for pod in snapshot.list(&kind::POD) {
+        let Some(spec) = pod.at(&["spec"]) else { continue };
+        let containers = spec["containers"].as_array().map_or(&[][..], Vec::as_slice);
+        let has = |value: &Value, field: &str| match &value[field] {
+            Value::Array(list) => !list.is_empty(),
+            Value::Object(map) => !map.is_empty(),
+            _ => false,
+        };
+        let of_pod = POD_FIELDS.iter().filter(|(field, _)| has(spec, field));
+        let of_containers = CONTAINER_FIELDS.iter().filter(|(field, _)| containers.iter().any(|c| has(c, field)));
+        let limits = containers.iter().any(|c| has(&c["resources"], "limits"));
+        let said = of_pod.chain(of_containers).map(|(_, what)| *what);
+        for what in said.chain(limits.then_some("resource limits are not enforced")).collect::<BTreeSet<_>>() {
+            let name = || format!("{}/{}", pod.namespace(), pod.name());
+            found.entry(what).or_insert_with(|| (name(), 0)).1 += 1;
+        }
+    }
+    for (what, (first, pods)) in found {
+        let more = if pods > 1 { format!(" and {} more", pods - 1) } else { String::new() };
+        report.notes.push(format!("{what} in this version (pod {first}{more})"));
+    }
+    for service in snapshot.list(&kind::SERVICE) {
+        let pending = service.str_at(&["spec", "type"]) == Some("LoadBalancer")
+            && service.at(&["status", "loadBalancer", "ingress"]).is_none();
+        if pending {
+            report.notes.push(format!(
+                "Service {}/{} stays <pending>: this version has no load balancer; its NodePort works",
+                service.namespace(),
+                service.name()
+            ));
+        }
+    }
 }
 
 /// Objects that every cluster has from the start.
@@ -341,4 +394,92 @@ pub fn unmatched_selector(snapshot: &Snapshot, service: &Object, labels: &serde_
 
 fn condition<'a>(object: &'a Object, type_: &str) -> Option<&'a Value> {
     object.at(&["status", "conditions"])?.as_array()?.iter().find(|c| c["type"] == type_)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn snapshot(objects: Vec<Value>) -> Snapshot {
+        objects.into_iter().filter_map(Object::from_value).collect()
+    }
+
+    fn service(selector: Value) -> Value {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"type": "ClusterIP", "clusterIP": "10.96.1.1", "selector": selector, "ports": [{"port": 80}]}})
+    }
+
+    fn pod(status: Value, extra: Value) -> Value {
+        let mut spec = json!({"nodeName": "w1-k8s", "containers": [{"name": "c"}]});
+        if let (Value::Object(spec), Value::Object(extra)) = (&mut spec, extra) {
+            spec.extend(extra);
+        }
+        json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "web-1", "namespace": "default", "labels": {"label-test": "label-name"}},
+            "spec": spec, "status": status})
+    }
+
+    fn ready() -> Value {
+        json!({"phase": "Running", "podIP": "10.244.1.2", "conditions": [{"type": "Ready", "status": "True"}]})
+    }
+
+    fn report_of(objects: Vec<Value>) -> Report {
+        report("lab", &snapshot(objects), &Progress::default())
+    }
+
+    #[test]
+    fn a_selector_that_matches_nothing_names_the_nearest_label() {
+        let report = report_of(vec![service(json!({"label-test": "lable-name"})), pod(ready(), json!({}))]);
+        assert_eq!(
+            report.notes,
+            ["Service web selects label-test=lable-name: 0 pods match. Labels in use: label-test=label-name. \
+              Did you mean label-test=label-name?"]
+        );
+        assert!(report.ready, "a Service that matches nothing is valid");
+    }
+
+    #[test]
+    fn a_ready_pod_is_waited_for_until_it_is_an_endpoint() {
+        let web = service(json!({"label-test": "label-name"}));
+        let waiting = report_of(vec![web.clone(), pod(ready(), json!({}))]);
+        assert_eq!(waiting.waiting[0].cause, "pod web-1 is not an endpoint yet");
+        let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {"name": "web-x", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
+            "endpoints": [{"addresses": ["10.244.1.2"], "conditions": {"ready": true}}]});
+        let report = report_of(vec![web, pod(ready(), json!({})), slice]);
+        assert!(report.ready, "{:?}", report.waiting);
+        assert_eq!(report.services[0].endpoints, 1);
+    }
+
+    #[test]
+    fn why_a_pod_is_not_ready_and_whether_that_will_pass() {
+        let state = |waiting: Value, restarts: i64| {
+            json!({"phase": "Pending", "containerStatuses": [{"name": "c", "restartCount": restarts,
+                "state": {"waiting": waiting}, "lastState": {"terminated": {"exitCode": 3, "reason": "Error"}}}]})
+        };
+        for (status, stuck, cause) in [
+            (state(json!({"reason": "ErrImagePull", "message": "no such image"}), 0), true, "no such image"),
+            (state(json!({"reason": "CrashLoopBackOff"}), 0), false, "ended with code 3"),
+            (state(json!({"reason": "CrashLoopBackOff"}), 1), true, "ended with code 3"),
+            (state(json!({"reason": "ContainerCreating"}), 0), false, "containers are being started"),
+            (
+                json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/4 nodes"}]}),
+                true,
+                "no node takes it: 0/4 nodes",
+            ),
+        ] {
+            let report = report_of(vec![pod(status.clone(), json!({}))]);
+            let [waiting] = report.waiting.as_slice() else { panic!("{status}: {:?}", report.waiting) };
+            assert_eq!(waiting.stuck, stuck, "{status}");
+            assert!(waiting.cause.contains(cause), "{}", waiting.cause);
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_but_not_done_is_said() {
+        let asks = json!({"volumes": [{"name": "v", "emptyDir": {}}], "securityContext": {}});
+        let report = report_of(vec![pod(ready(), asks)]);
+        assert_eq!(report.notes, ["volumes are not mounted in this version (pod default/web-1)"]);
+    }
 }

@@ -6,7 +6,7 @@ mod lab_rig;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lab_rig::{Lab, http, http_names, nothing_is_left};
+use lab_rig::{Lab, Standing, http, http_names, nothing_is_left};
 
 const MOMENTS: u32 = 50;
 
@@ -87,12 +87,17 @@ fn the_supervisor_dies_and_traffic_goes_on() {
     lab.kubectl("scale deployment np-pods --replicas=3").ok();
     lab.wait_ready();
     let pods = lab.kubectl("get pods -o name").ok().stdout;
+    let mut standing = Standing::connect("192.168.1.101:30000");
+    let served_by = standing.ask();
     for pid in pids("supervisor") {
         kill(pid);
     }
     assert_eq!(http_names("192.168.1.102:30000", 60).len(), 3, "without a supervisor");
     lab.kubectl("get pods").fails().has("sudo lab up");
-    lab.run("lab", &["up", "labs/nodeport"]).ok();
+    assert_eq!(standing.ask(), served_by, "a standing connection, without a supervisor");
+    // The manifest says one pod, as before the scaling: it is not to be scaled by this.
+    lab.run("lab", &["up"]).ok();
+    assert_eq!(standing.ask(), served_by, "a standing connection, with the next supervisor");
     let after = lab.kubectl("get pods -o jsonpath={.items[*].status.containerStatuses[0].restartCount}").ok();
     assert_eq!(after.stdout.split(' ').filter(|count| *count != "0").count(), 0, "taken over, not restarted");
     let now = lab.kubectl("get pods -o name").ok().stdout;

@@ -34,6 +34,8 @@ pub enum Family {
     Route,
     /// nftables and connection tracking.
     Netfilter,
+    /// The sockets of a namespace.
+    SockDiag,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +132,7 @@ impl Netlink {
         let protocol = match family {
             Family::Route => SockProtocol::NetlinkRoute,
             Family::Netfilter => SockProtocol::NetlinkNetFilter,
+            Family::SockDiag => SockProtocol::NetlinkSockDiag,
         };
         let refused = |source| NetlinkError::Open { family, source };
         // Not blocking: an empty queue means that the kernel has said all it will say.

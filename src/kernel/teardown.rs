@@ -4,6 +4,7 @@
 //! namespaces bound there, what only exists in those, and the processes whose identity is recorded there. Nothing is
 //! found by its name, so nothing that is not the lab's is touched. An error ends only the step that it happened in.
 
+mod connections;
 mod files;
 mod holders;
 mod mounts;
@@ -78,9 +79,10 @@ pub fn teardown(layout: &Layout) -> TeardownReport {
         report.errors.push(error);
         Vec::new()
     });
-    report.removed.namespaces = namespaces.into_keys().collect();
 
     runtime::end_all(layout, &mut report);
+    connections::abort_all(&namespaces);
+    report.removed.namespaces = namespaces.into_keys().collect();
     remove_symlinks(layout, &mut report);
     mounts::remove_all(layout, &mut report);
     if let Some(witness) = witness {

@@ -192,3 +192,33 @@ pub fn refused(address: &str) {
     let error = get(address, "/").expect_err("nobody should answer").kind();
     assert_eq!(error, std::io::ErrorKind::ConnectionRefused, "{address}");
 }
+
+/// A connection that stays open between requests.
+pub struct Standing {
+    stream: TcpStream,
+}
+
+impl Standing {
+    pub fn connect(address: &str) -> Standing {
+        let stream = TcpStream::connect(address).expect("a connection");
+        stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout is set");
+        Standing { stream }
+    }
+
+    /// The body of a request over it, one line.
+    pub fn ask(&mut self) -> String {
+        write!(self.stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("the connection takes a request");
+        let mut answer = Vec::new();
+        let mut byte = [0];
+        let body_ended = |answer: &[u8]| {
+            let text = String::from_utf8_lossy(answer);
+            text.split_once("\r\n\r\n").is_some_and(|(_, body)| body.ends_with('\n'))
+        };
+        while !body_ended(&answer) {
+            self.stream.read_exact(&mut byte).expect("the connection answers");
+            answer.extend(byte);
+        }
+        let text = String::from_utf8_lossy(&answer);
+        text.split_once("\r\n\r\n").map(|(_, body)| body.to_string()).unwrap_or_default()
+    }
+}
