@@ -194,6 +194,18 @@ fn a_kubeconfig_is_all_that_kubectl_needs() {
     kubectl(&["get", "pods"]).ok().matches_line(&["np-pods-", "1/1", "Running"]);
     kubectl(&["auth", "whoami"]).ok().matches_line(&["Username", "kubernetes-admin"]);
     kubectl(&["exec", "deploy/np-pods", "--", "hostname"]).ok().has("np-pods-");
+    // What kubectl makes itself comes in protobuf.
+    kubectl(&["create", "deployment", "web", "--image=nginx", "--replicas=2"]).ok();
+    kubectl(&["rollout", "status", "deployment/web", "--timeout=10s"]).ok().has("successfully rolled out");
+    kubectl(&["create", "deployment", "none", "--image=nginx", "--replicas=0"]).ok();
+    kubectl(&["get", "deployment", "none", "-o", "jsonpath={.spec.replicas}"]).ok().is("0");
+    kubectl(&["run", "once", "--image=busybox", "-i", "--rm", "--restart=Never", "--", "echo", "hello"])
+        .ok()
+        .has("hello");
+    for change in [&["cordon", "w3-k8s"][..], &["uncordon", "w3-k8s"], &["taint", "nodes", "w3-k8s", "a=b:NoSchedule"]]
+    {
+        assert_eq!(kubectl(change).ok().stderr, "", "{change:?}");
+    }
     let token = kubectl(&["create", "token", "default"]).ok().stdout;
     let as_account = kubectl(&["--token", token.trim(), "auth", "whoami"]);
     // The certificate of the file wins over a token, as in a cluster.
