@@ -182,8 +182,10 @@ fn a_kubeconfig_is_all_that_kubectl_needs() {
     let config = "/run/kubeconfig-of-a-test";
     std::fs::write(config, &printed.stdout).unwrap();
     let kubectl = |args: &[&str]| {
-        let out = Command::new("/usr/bin/kubectl").args(["--kubeconfig", config]).args(args).output();
-        let out = out.expect("run kubectl: scripts/test installs it");
+        // Kubernetes' own, not this program under its name.
+        let program = std::env::var("KUBECTL").unwrap_or_else(|_| "/usr/bin/kubectl".to_string());
+        let out = Command::new(program).args(["--kubeconfig", config]).args(args).output();
+        let out = out.expect("run Kubernetes' kubectl: KUBECTL says where it is");
         Out {
             what: format!("kubectl {}", args.join(" ")),
             code: out.status.code().unwrap_or(-1),
