@@ -29,7 +29,7 @@ pub fn pod_status(object: &Object, pod: &Pod, state: &PodState, host_ips: &[Stri
         _ => ("ContainersNotReady", unready_containers(state)),
     };
     let why = (!all_ready).then_some(not_ready);
-    let mut conditions = Conditions { list: take_list(&mut status, "conditions"), now };
+    let mut conditions = Conditions { list: take_list(&mut status, "conditions"), looked: "lastProbeTime", now };
     conditions.set("PodReadyToStartContainers", !finished, None);
     conditions.set("Initialized", true, None);
     conditions.set("Ready", all_ready, why.clone());
@@ -125,7 +125,7 @@ fn qos_class(pod: &Object) -> &'static str {
 /// A node's `status` once its process runs (or does not): the kubelet's five conditions, addresses and system facts.
 pub fn node_status(object: &Object, up: bool, facts: &MachineFacts, now: Timestamp) -> Value {
     let mut status = object.at(&["status"]).and_then(Value::as_object).cloned().unwrap_or_default();
-    let mut conditions = Conditions { list: take_list(&mut status, "conditions"), now };
+    let mut conditions = Conditions { list: take_list(&mut status, "conditions"), looked: "lastHeartbeatTime", now };
     let reason = |reason: &'static str, message: &str| Some((reason, message.to_string()));
     let (memory, disk) = ("kubelet has sufficient memory available", "kubelet has no disk pressure");
     conditions.set("MemoryPressure", false, reason("KubeletHasSufficientMemory", memory));
@@ -163,6 +163,8 @@ impl MachineFacts {
 
 struct Conditions {
     list: Vec<Value>,
+    /// The name of the time at which it was last looked at, which pods' and nodes' conditions call differently.
+    looked: &'static str,
     now: Timestamp,
 }
 
@@ -173,10 +175,11 @@ impl Conditions {
         let before = self.list.iter().position(|c| c["type"] == type_);
         let same = before.and_then(|at| self.list.get(at)).filter(|c| c["status"] == status);
         let since = same.and_then(|c| c["lastTransitionTime"].as_str().map(str::to_string));
-        let mut condition = json!({
-            "type": type_, "status": status, "lastProbeTime": null,
-            "lastTransitionTime": since.unwrap_or_else(|| time(self.now)),
-        });
+        let since = since.unwrap_or_else(|| time(self.now));
+        // Kept as it is while nothing changes: a heartbeat would be a write, and an event for every watch.
+        let looked = if self.looked == "lastProbeTime" { Value::Null } else { since.as_str().into() };
+        let mut condition = json!({"type": type_, "status": status, "lastTransitionTime": since});
+        condition[self.looked] = looked;
         if let Some((reason, message)) = why {
             condition["reason"] = reason.into();
             if !message.is_empty() {

@@ -13,6 +13,7 @@ mod exec;
 mod log;
 mod openapi;
 mod page;
+mod protobuf;
 mod query;
 mod read;
 mod respond;

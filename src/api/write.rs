@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::Api;
 use super::admission;
 use super::body::{self, Body};
+use super::protobuf;
 use super::query::{Filter, Query};
 use super::read::select;
 use super::respond::{self, Form, ListMeta};
@@ -338,16 +339,22 @@ impl Patch {
     }
 }
 
+/// The body, as JSON where it is not something else.
 pub(super) async fn body_of(call: Call) -> Result<hyper::body::Bytes, ApiError> {
-    body::read(call.request.into_body()).await
+    let is_protobuf = media_type(&call) == protobuf::MEDIA_TYPE;
+    let bytes = body::read(call.request.into_body()).await?;
+    if is_protobuf && !bytes.is_empty() { Ok(protobuf::to_json(&bytes)?.into()) } else { Ok(bytes) }
 }
 
-/// The body of a request that carries an object, which must be JSON.
+fn media_type(call: &Call) -> &str {
+    call.header("content-type").split(';').next().unwrap_or("").trim()
+}
+
+/// The body of a request that carries an object, as JSON.
 async fn object_bytes(call: Call) -> Result<hyper::body::Bytes, ApiError> {
-    let content_type = call.header("content-type").split(';').next().unwrap_or("").trim();
-    match content_type {
-        "" | "application/json" | "*/*" => body_of(call).await,
-        _ => Err(ApiError::unsupported_media_type(&["application/json"])),
+    match media_type(&call) {
+        "" | "application/json" | "*/*" | protobuf::MEDIA_TYPE => body_of(call).await,
+        _ => Err(ApiError::unsupported_media_type(&["application/json", protobuf::MEDIA_TYPE])),
     }
 }
 

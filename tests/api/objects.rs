@@ -73,8 +73,13 @@ async fn what_cannot_be_created_says_why() {
     }
     let nonsense = server.send(Method::POST, MAPS, &[], b"{".to_vec()).await;
     assert_eq!((nonsense.code, nonsense.body["reason"].as_str()), (400, Some("BadRequest")));
+    let other = [("content-type", "application/cbor")];
+    assert_eq!(server.send(Method::POST, MAPS, &other, b"{}".to_vec()).await.code, 415);
     let protobuf = [("content-type", "application/vnd.kubernetes.protobuf")];
-    assert_eq!(server.send(Method::POST, MAPS, &protobuf, b"k8s\0".to_vec()).await.code, 415);
+    assert_eq!(server.send(Method::POST, MAPS, &protobuf, b"k8s\0".to_vec()).await.code, 400);
+    let map = b"k8s\0\x0a\x0f\x0a\x02v1\x12\x09ConfigMap\x12\x10\x0a\x06\x0a\x04from\x12\x06\x0a\x01a\x12\x01b";
+    let map = server.send(Method::POST, MAPS, &protobuf, map.to_vec()).await;
+    assert_eq!((map.code, &map.body["data"]), (201, &json!({"a": "b"})));
     let large = vec![b' '; (3 << 20) + 1];
     let large = server.send(Method::POST, MAPS, &[], large).await;
     assert_eq!((large.code, large.body["reason"].as_str()), (413, Some("RequestEntityTooLarge")));
