@@ -144,11 +144,16 @@ impl Running {
     fn serve(self) -> Result<(), SupervisorError> {
         let Running { layout, store, progress, wake, agent, host, runtime, listener, _lock } = self;
         let (name, objects) = (layout.lab().to_string(), store.clone());
+        let (made, wanted) = (progress.clone(), store.clone());
+        let is_settled = move || {
+            let made = made.lock().unwrap_or_else(std::sync::PoisonError::into_inner).made;
+            made >= wanted.snapshot().resource_version()
+        };
         let status = move || {
             let report = report_now(&name, &objects, &progress);
             serde_json::to_value(report).unwrap_or_default()
         };
-        let api = Arc::new(Api::new(store, host, layout.clone()).with_lab_status(status));
+        let api = Arc::new(Api::new(store, host, layout.clone()).with_lab_status(status).with_lab_is_settled(is_settled));
         runtime.block_on(async {
             let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
                 .map_err(failed("wait for signals"))?;
