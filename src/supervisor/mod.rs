@@ -38,6 +38,8 @@ use start::{Answer, Orders};
 const CONTROL_IDLE: Duration = Duration::from_secs(30);
 /// More rounds than any change needs; past them the controllers are at odds with each other.
 const CONTROL_ROUNDS: usize = 200;
+/// How long changes are kept for watchers that were away; etcd, with more room, keeps them for 5 minutes.
+const HISTORY: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
 #[error("{doing}: {why}")]
@@ -73,6 +75,7 @@ fn run(name: &str) -> Result<(), SupervisorError> {
             let _ = std::io::stdout().flush();
         }
     };
+    crate::kernel::daemon::share_heap();
     let mut told = Vec::new();
     std::io::stdin().read_to_end(&mut told).map_err(failed("read the orders"))?;
     let orders: Orders = serde_json::from_slice(&told).map_err(failed("read the orders"))?;
@@ -153,7 +156,8 @@ impl Running {
             let report = report_now(&name, &objects, &progress);
             serde_json::to_value(report).unwrap_or_default()
         };
-        let api = Arc::new(Api::new(store, host, layout.clone()).with_lab_status(status).with_lab_is_settled(is_settled));
+        let api =
+            Arc::new(Api::new(store, host, layout.clone()).with_lab_status(status).with_lab_is_settled(is_settled));
         runtime.block_on(async {
             let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
                 .map_err(failed("wait for signals"))?;
@@ -237,7 +241,9 @@ fn run_controllers(store: Arc<Store>) -> Result<(), SupervisorError> {
             }
             let due = context.wake_at.map(|at| Duration::try_from(at.duration_since(Timestamp::now())));
             let wait = due.map_or(CONTROL_IDLE, |due| due.unwrap_or_default()).min(CONTROL_IDLE);
-            store.wait_past(before, wait);
+            if store.wait_past(before, wait) == before && store.forget_history(HISTORY) > 0 {
+                crate::kernel::daemon::trim_heap();
+            }
         }
     })
     .map(drop)
