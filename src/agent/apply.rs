@@ -1,7 +1,7 @@
-//! Makes steps: one after the other where they lean on each other, on two threads where they are pods' own.
+//! Makes steps: one after the other where they lean on each other, at once where they are a node's or a pod's own.
 //!
-//! Two threads, because most of a pod's network is made under one lock of the kernel (RTNL): a second thread uses what
-//! is left beside it, a third gains nothing.
+//! Pods on two threads, because most of a pod's network is made under one lock of the kernel (RTNL): a second thread
+//! uses what is left beside it, a third gains nothing. Nodes on more, because to start one is mostly to wait for it.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -15,6 +15,7 @@ use crate::diff::{Action, Step};
 use crate::kernel::{ContainerEvent, Event, Kernel, KernelError};
 
 const POD_THREADS: usize = 2;
+const NODE_THREADS: usize = 8;
 
 /// What came of a batch of steps.
 #[derive(Default)]
@@ -35,10 +36,10 @@ pub type PodStates = BTreeMap<String, PodState>;
 /// again, since its node went down, goes on counting its restarts.
 pub fn apply(kernel: &dyn Kernel, actual: &mut Desired, known: &PodStates, steps: Vec<Step>) -> Applied {
     let mut applied = Applied::default();
-    let (common, pods) = split(steps);
+    let Split { common, nodes, pods } = split(steps);
     let mut broken: Vec<String> = Vec::new();
     for step in common {
-        if leans_on(&step.action).iter().any(|needed| broken.contains(needed)) {
+        if leans_on_any(&step, &broken) {
             continue;
         }
         match kernel.apply(&step.action) {
@@ -52,39 +53,57 @@ pub fn apply(kernel: &dyn Kernel, actual: &mut Desired, known: &PodStates, steps
             }
         }
     }
-    let pods: Vec<Vec<Step>> = pods
-        .into_values()
-        .filter(|steps| !steps.iter().any(|s| leans_on(&s.action).iter().any(|n| broken.contains(n))))
-        .collect();
-    for result in run_pods(kernel, known, pods) {
-        for action in &result.done {
-            action.record(actual);
-            applied.done += 1;
+    for (lanes, threads) in [(nodes, NODE_THREADS), (pods, POD_THREADS)] {
+        let sound = lanes.into_values().filter(|lane| !lane.iter().any(|step| leans_on_any(step, &broken)));
+        for result in run_lanes(kernel, known, sound.collect(), threads) {
+            for action in &result.done {
+                action.record(actual);
+                applied.done += 1;
+            }
+            broken.extend(result.failed.iter().flat_map(|(step, _)| makes(&step.action)));
+            applied.started.extend(result.started);
+            applied.failed.extend(result.failed);
+            applied.refused.extend(result.refused);
         }
-        applied.started.extend(result.started);
-        applied.failed.extend(result.failed);
-        applied.refused.extend(result.refused);
     }
     applied
 }
 
-/// The steps that make one pod, by its namespace, apart from all others.
-fn split(steps: Vec<Step>) -> (Vec<Step>, BTreeMap<String, Vec<Step>>) {
-    let (mut common, mut pods) = (Vec::new(), BTreeMap::<String, Vec<Step>>::new());
+/// Steps that are made in order, beside those of other lanes. By the namespace that they are all about.
+type Lanes = BTreeMap<String, Vec<Step>>;
+
+#[derive(Default)]
+struct Split {
+    common: Vec<Step>,
+    /// What makes a node of a namespace: it leans on common steps only.
+    nodes: Lanes,
+    /// All that makes a pod; it leans on nodes.
+    pods: Lanes,
+}
+
+fn split(steps: Vec<Step>) -> Split {
+    let mut split = Split::default();
     for step in steps {
-        let pod = match &step.action {
-            Action::AddNetns { name, netns } if netns.role == NetnsRole::Pod => Some(name.clone()),
-            Action::AddVeth { veth, .. } if pods.contains_key(&veth.inner.netns) => Some(veth.inner.netns.clone()),
+        let lane = match &step.action {
+            Action::LoadNat { netns, .. } => split.nodes.entry(netns.clone()).or_default(),
+            Action::StartRuntime { runtime, .. } => split.nodes.entry(runtime.netns.clone()).or_default(),
+            Action::AddNetns { name, netns } if netns.role == NetnsRole::Pod => {
+                split.pods.entry(name.clone()).or_default()
+            }
+            Action::AddVeth { veth, .. } if split.pods.contains_key(&veth.inner.netns) => {
+                split.pods.entry(veth.inner.netns.clone()).or_default()
+            }
             // A pod on its node's network shares the namespace with others, but no step of theirs.
-            Action::StartPod { pod, .. } => Some(pod.netns.clone()),
-            _ => None,
+            Action::StartPod { pod, .. } => split.pods.entry(pod.netns.clone()).or_default(),
+            _ => &mut split.common,
         };
-        match pod {
-            Some(netns) => pods.entry(netns).or_default().push(step),
-            None => common.push(step),
-        }
+        lane.push(step);
     }
-    (common, pods)
+    split
+}
+
+fn leans_on_any(step: &Step, broken: &[String]) -> bool {
+    leans_on(&step.action).iter().any(|needed| broken.contains(needed))
 }
 
 /// The names of what an action needs, as [`makes`] calls them.
@@ -109,36 +128,37 @@ fn makes(action: &Action) -> Vec<String> {
 }
 
 #[derive(Default)]
-struct PodResult {
+struct LaneResult {
     done: Vec<Action>,
     started: Vec<(String, (PodState, Vec<Order>))>,
     failed: Option<(Step, KernelError)>,
     refused: Vec<Event>,
 }
 
-fn run_pods(kernel: &dyn Kernel, known: &PodStates, pods: Vec<Vec<Step>>) -> Vec<PodResult> {
-    if pods.len() <= 1 {
-        return pods.into_iter().map(|steps| run_pod(kernel, known, steps)).collect();
+fn run_lanes(kernel: &dyn Kernel, known: &PodStates, lanes: Vec<Vec<Step>>, threads: usize) -> Vec<LaneResult> {
+    if lanes.len() <= 1 {
+        return lanes.into_iter().map(|steps| run_lane(kernel, known, steps)).collect();
     }
     let next = AtomicUsize::new(0);
-    let pods: Vec<Mutex<Vec<Step>>> = pods.into_iter().map(Mutex::new).collect();
+    let threads = threads.min(lanes.len());
+    let lanes: Vec<Mutex<Vec<Step>>> = lanes.into_iter().map(Mutex::new).collect();
     let worker = || {
         let mut results = Vec::new();
-        while let Some(steps) = pods.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(steps) = lanes.get(next.fetch_add(1, Ordering::Relaxed)) {
             let steps = std::mem::take(&mut *steps.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-            results.push(run_pod(kernel, known, steps));
+            results.push(run_lane(kernel, known, steps));
         }
         results
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..POD_THREADS).map(|_| scope.spawn(worker)).collect();
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
     })
 }
 
-/// A pod's steps in their order; the first that fails ends it, and it is tried again with the next plan.
-fn run_pod(kernel: &dyn Kernel, known: &PodStates, steps: Vec<Step>) -> PodResult {
-    let mut result = PodResult::default();
+/// A lane's steps in their order; the first that fails ends it, and it is tried again with the next plan.
+fn run_lane(kernel: &dyn Kernel, known: &PodStates, steps: Vec<Step>) -> LaneResult {
+    let mut result = LaneResult::default();
     for step in steps {
         if let Err(error) = kernel.apply(&step.action) {
             result.failed = Some((step, error));

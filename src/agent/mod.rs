@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use crate::control;
 use crate::control::events::{self, EventType, Occurrence};
-use crate::desired::Desired;
+use crate::desired::{Desired, Pod};
 use crate::diff::diff;
 use crate::kernel::{Event, Kernel};
 use crate::object::lab::Timings;
@@ -61,6 +61,8 @@ pub struct Agent {
     pub progress: SharedProgress,
     actual: Desired,
     pods: PodStates,
+    /// What each pod's status was made of when it was found to be written already, so that it is not made again.
+    written: BTreeMap<String, StatusInputs>,
     /// The snapshot that was planned for last.
     planned: Option<u64>,
     retry_at: Option<Timestamp>,
@@ -87,6 +89,7 @@ impl Agent {
             progress: SharedProgress::default(),
             actual: recovered.actual,
             pods: recovered.pods,
+            written: BTreeMap::new(),
             planned: None,
             retry_at: None,
         };
@@ -250,12 +253,13 @@ impl Agent {
     }
 
     /// Writes down what the lab has. Written aside and renamed, so that it is always whole.
-    fn note(&self) {
-        let mut noted = self.actual.clone();
+    fn note(&mut self) {
         // Never trusted, so never kept.
-        noted.nat = BTreeMap::new();
+        let nat = std::mem::take(&mut self.actual.nat);
+        let noted = serde_json::to_vec(&self.actual);
+        self.actual.nat = nat;
         let aside = self.record.with_extension("new");
-        let written = serde_json::to_vec(&noted)
+        let written = noted
             .map_err(std::io::Error::from)
             .and_then(|bytes| std::fs::write(&aside, bytes))
             .and_then(|()| std::fs::rename(&aside, &self.record));
@@ -276,10 +280,22 @@ impl Agent {
             if object.is_terminating() && state.stopped {
                 continue;
             }
-            let host_ips = node_addresses(snapshot, &pod.node);
-            let status = status::pod_status(object, pod, state, &host_ips, now);
-            writes.extend(status_write(object, status));
+            let from = StatusInputs {
+                version: object.resource_version(),
+                state: state.clone(),
+                pod: pod.clone(),
+                host_ips: node_addresses(snapshot, &pod.node),
+            };
+            if self.written.get(key) == Some(&from) {
+                continue;
+            }
+            let status = status::pod_status(object, pod, state, &from.host_ips, now);
+            match status_write(object, status) {
+                Some(write) => writes.push(write),
+                None => drop(self.written.insert(key.clone(), from)),
+            }
         }
+        self.written.retain(|key, _| self.pods.contains_key(key));
         for object in snapshot.list(&kind::POD).filter(|object| object.is_terminating()) {
             let bound = object.str_at(&["spec", "nodeName"]).is_some_and(|node| !node.is_empty());
             let key = format!("{}/{}", object.namespace(), object.name());
@@ -342,6 +358,16 @@ impl Agent {
     fn lock_progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// All that a pod's status is made of.
+#[derive(PartialEq)]
+struct StatusInputs {
+    /// The object's resourceVersion.
+    version: u64,
+    state: PodState,
+    pod: Arc<Pod>,
+    host_ips: Vec<String>,
 }
 
 /// Something to be said of a pod in an Event.

@@ -60,6 +60,8 @@ pub struct Api {
     pod_logs: PodLogs,
     /// The body of `/apis/nslab.dev/v1alpha1/status`.
     lab_status: Box<dyn Fn() -> Value + Send + Sync>,
+    /// Whether the kernel has been brought up to the objects.
+    lab_is_settled: Box<dyn Fn() -> bool + Send + Sync>,
     /// Held from the admission of a write to its commit, so that two writes never get the same address or port.
     admission: Mutex<()>,
     /// What knows the tokens of service accounts; without it no token is good.
@@ -75,6 +77,7 @@ impl Api {
             sessions,
             pod_logs: Box::new(move |namespace, pod, uid| layout.pod_logs(namespace, pod, uid)),
             lab_status: Box::new(|| json!({})),
+            lab_is_settled: Box::new(|| true),
             admission: Mutex::new(()),
             tokens: None,
             pages: Mutex::default(),
@@ -97,6 +100,12 @@ impl Api {
     /// Lets the holders of service accounts' tokens in.
     pub fn with_tokens(mut self, tokens: Arc<TokenKey>) -> Self {
         self.tokens = Some(tokens);
+        self
+    }
+
+    /// Sets what a request for the status that is to wait for it waits for; called often.
+    pub fn with_lab_is_settled(mut self, is_settled: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.lab_is_settled = Box::new(is_settled);
         self
     }
 

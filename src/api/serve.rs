@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -27,6 +27,9 @@ use super::{Api, apply, discovery, exec, log, openapi, read, respond, review, su
 const HEADER_TIMEOUT: Duration = Duration::from_secs(120);
 /// The most that a request's line and headers may take, in bytes.
 const MAX_HEADERS: usize = 64 << 10;
+/// The longest that a request for the lab's status may wait, in milliseconds, and how often it looks meanwhile.
+const LONGEST_WAIT: u64 = 1_000;
+const SETTLED_LOOK: Duration = Duration::from_millis(1);
 /// How long requests may take to end once the server is to end.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -171,8 +174,19 @@ async fn dispatch(route: Route, call: Call) -> Result<Response<Body>, ApiError> 
         Route::Group(group) => Ok(respond::json(&discovery::group(&group))),
         Route::Resources { group, version } => Ok(respond::json(&discovery::resources(&group, &version))),
         Route::OpenApi(path) => openapi::get(&path),
-        Route::LabStatus => Ok(respond::json(&(call.api.lab_status)())),
+        Route::LabStatus => lab_status(call).await,
     }
+}
+
+/// With `settledWithinMilliseconds=N` it is answered as soon as the kernel has been brought up to the objects, or after
+/// that time: whoever waits for a lab need not ask for all of it all the time.
+async fn lab_status(call: Call) -> Result<Response<Body>, ApiError> {
+    let patience = call.query.number("settledWithinMilliseconds")?.unwrap_or(0).min(LONGEST_WAIT);
+    let until = Instant::now() + Duration::from_millis(patience);
+    while !(call.api.lab_is_settled)() && Instant::now() < until {
+        tokio::time::sleep(SETTLED_LOOK).await;
+    }
+    Ok(respond::json(&(call.api.lab_status)()))
 }
 
 async fn objects(target: Target, call: Call) -> Result<Response<Body>, ApiError> {

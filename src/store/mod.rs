@@ -172,6 +172,13 @@ impl Store {
         state.history.since(resource_version, state.resource_version)
     }
 
+    /// Forgets changes that are older than `age`; who asks for them is told [`Gone`]. Each holds its object as it was
+    /// before, so that a long history is most of what a lab's objects take. Returns how many were forgotten.
+    pub fn forget_history(&self, age: Duration) -> usize {
+        let then = Instant::now().checked_sub(age);
+        then.map_or(0, |then| self.shared.lock().history.forget_before(then))
+    }
+
     /// Changes whenever something is written; holds the last resourceVersion.
     pub fn version(&self) -> tokio::sync::watch::Receiver<u64> {
         self.shared.version.subscribe()

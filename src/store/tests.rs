@@ -114,6 +114,21 @@ fn versions_go_on_and_older_watches_are_told_to_list_again() {
 }
 
 #[test]
+fn a_forgotten_history_is_told_and_a_newer_one_is_there() {
+    let store = Store::in_memory();
+    ok(&store, vec![create("a"), create("b")]);
+    assert_eq!(store.forget_history(std::time::Duration::from_secs(3600)), 0);
+    assert_eq!(store.events_since(0).unwrap().len(), 2);
+    assert_eq!(store.forget_history(std::time::Duration::ZERO), 2);
+    assert_eq!(store.events_since(1).unwrap_err().oldest, 3);
+    // Who has seen the last change misses nothing.
+    assert_eq!(store.events_since(2).unwrap().len(), 0);
+    ok(&store, vec![create("c")]);
+    assert_eq!(store.events_since(2).unwrap().len(), 1);
+    assert_eq!(store.snapshot().len(), 3);
+}
+
+#[test]
 fn the_last_commit_is_whole_or_absent_wherever_it_was_cut() {
     let dir = TempDir::new();
     let store = Store::open(&dir.0).unwrap();

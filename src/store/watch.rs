@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::object::{Key, Object};
 
@@ -36,7 +37,7 @@ const KEPT: usize = 20_000;
 
 #[derive(Default)]
 pub(super) struct History {
-    events: VecDeque<Event>,
+    events: VecDeque<(Instant, Event)>,
     /// The resourceVersion of the last change that is no longer kept.
     forgotten: u64,
 }
@@ -48,19 +49,32 @@ impl History {
     }
 
     pub fn push(&mut self, event: Event) {
-        if self.events.len() == KEPT
-            && let Some(oldest) = self.events.pop_front()
-        {
+        if self.events.len() == KEPT {
+            self.forget_oldest();
+        }
+        self.events.push_back((Instant::now(), event));
+    }
+
+    /// Forgets what happened before `then`. Returns how much it was.
+    pub fn forget_before(&mut self, then: Instant) -> usize {
+        let before = self.events.len();
+        while self.events.front().is_some_and(|(at, _)| *at < then) {
+            self.forget_oldest();
+        }
+        before - self.events.len()
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((_, oldest)) = self.events.pop_front() {
             self.forgotten = oldest.resource_version;
         }
-        self.events.push_back(event);
     }
 
     pub fn since(&self, asked: u64, last: u64) -> Result<Vec<Event>, Gone> {
         if asked < self.forgotten || asked > last {
             return Err(Gone { asked, oldest: self.forgotten + 1 });
         }
-        let from = self.events.partition_point(|event| event.resource_version <= asked);
-        Ok(self.events.range(from..).cloned().collect())
+        let from = self.events.partition_point(|(_, event)| event.resource_version <= asked);
+        Ok(self.events.range(from..).map(|(_, event)| event.clone()).collect())
     }
 }

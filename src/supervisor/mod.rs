@@ -41,6 +41,8 @@ use start::{Answer, Orders};
 const CONTROL_IDLE: Duration = Duration::from_secs(30);
 /// More rounds than any change needs; past them the controllers are at odds with each other.
 const CONTROL_ROUNDS: usize = 200;
+/// How long changes are kept for watchers that were away; etcd, with more room, keeps them for 5 minutes.
+const HISTORY: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
 #[error("{doing}: {why}")]
@@ -76,6 +78,7 @@ fn run(name: &str) -> Result<(), SupervisorError> {
             let _ = std::io::stdout().flush();
         }
     };
+    crate::kernel::daemon::share_heap();
     let mut told = Vec::new();
     std::io::stdin().read_to_end(&mut told).map_err(failed("read the orders"))?;
     let orders: Orders = serde_json::from_slice(&told).map_err(failed("read the orders"))?;
@@ -159,11 +162,16 @@ impl Running {
     fn serve(self) -> Result<(), SupervisorError> {
         let Running { layout, store, progress, wake, agent, host, runtime, listener, doors, pki, _lock } = self;
         let (name, objects) = (layout.lab().to_string(), store.clone());
+        let (made, wanted) = (progress.clone(), store.clone());
+        let is_settled = move || {
+            let made = made.lock().unwrap_or_else(std::sync::PoisonError::into_inner).made;
+            made >= wanted.snapshot().resource_version()
+        };
         let status = move || {
             let report = report_now(&name, &objects, &progress);
             serde_json::to_value(report).unwrap_or_default()
         };
-        let mut api = Api::new(store, host, layout.clone()).with_lab_status(status);
+        let mut api = Api::new(store, host, layout.clone()).with_lab_status(status).with_lab_is_settled(is_settled);
         match pki.get() {
             Ok(authority) => api = api.with_tokens(authority.tokens.clone()),
             // The step that opens the door says it too, for `lab status`.
@@ -267,7 +275,9 @@ fn run_controllers(store: Arc<Store>) -> Result<(), SupervisorError> {
             }
             let due = context.wake_at.map(|at| Duration::try_from(at.duration_since(Timestamp::now())));
             let wait = due.map_or(CONTROL_IDLE, |due| due.unwrap_or_default()).min(CONTROL_IDLE);
-            store.wait_past(before, wait);
+            if store.wait_past(before, wait) == before && store.forget_history(HISTORY) > 0 {
+                crate::kernel::daemon::trim_heap();
+            }
         }
     })
     .map(drop)

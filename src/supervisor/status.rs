@@ -1,5 +1,7 @@
 //! `lab status`: every lab on this machine.
 
+use std::time::Duration;
+
 use crate::cli::client::{As, Client};
 use crate::layout::Layout;
 use crate::report::Report;
@@ -35,6 +37,15 @@ async fn one(lab: &str) -> Result<Report, String> {
 }
 
 pub async fn fetch(client: &Client) -> Result<Report, String> {
-    let value = client.get_path(STATUS_PATH, As::Json).await.map_err(|error| error.to_string())?;
+    fetch_path(client, STATUS_PATH).await
+}
+
+/// As [`fetch`], but as soon as the kernel has been brought up to the objects, or after `patience`.
+pub async fn fetch_settled(client: &Client, patience: Duration) -> Result<Report, String> {
+    fetch_path(client, &format!("{STATUS_PATH}?settledWithinMilliseconds={}", patience.as_millis())).await
+}
+
+async fn fetch_path(client: &Client, path: &str) -> Result<Report, String> {
+    let value = client.get_path(path, As::Json).await.map_err(|error| error.to_string())?;
     serde_json::from_value(value).map_err(|error| format!("read the lab's status: {error}"))
 }

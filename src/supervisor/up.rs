@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::doctor;
 use super::lock::Lock;
 use super::start::{Orders, start};
-use super::status::fetch;
+use super::status::{fetch, fetch_settled};
 use crate::cli::client::{As, Client, ClientError};
 use crate::cli::path::{self, Query};
 use crate::cli::up::{Progress, UpArgs, failure, summary};
@@ -25,6 +25,8 @@ const LOOK: Duration = Duration::from_millis(2);
 /// After this long the looks become rarer.
 const SOON: Duration = Duration::from_secs(1);
 const LATER: Duration = Duration::from_millis(50);
+/// While the kernel has not been brought up to the objects nothing can be ready, and looks are for the progress only.
+const SETTLING: Duration = Duration::from_millis(100);
 
 /// How long something that will not mend itself is given all the same.
 const STUCK: Duration = Duration::from_millis(1500);
@@ -209,7 +211,7 @@ async fn apply(client: &Client, documents: &[Document], progress: &mut Progress)
 async fn wait(client: &Client, args: &UpArgs, progress: &mut Progress) -> Result<Report, UpError> {
     let mut stuck_since = None;
     loop {
-        let report = fetch(client).await.map_err(because("look at the lab"))?;
+        let report = fetch_settled(client, SETTLING).await.map_err(because("look at the lab"))?;
         progress.report(&report);
         if report.ready {
             return Ok(report);

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::thread;
 
 use nix::errno::Errno;
@@ -24,16 +25,22 @@ use crate::kernel::nft::NatTable;
 const NONE: Option<&str> = None;
 
 /// The features that are missing. An error means that it could not be tried.
+///
+/// The thread is not waited for: the kernel takes some 10 ms to close what has been tried, and nothing depends on it.
 pub fn missing() -> Result<Vec<Missing>, NetError> {
-    thread::scope(|scope| {
-        let started = thread::Builder::new().name("preflight".to_string()).spawn_scoped(scope, try_all);
-        let joined = started.map_err(doing("start a thread that tries the kernel's features"))?.join();
-        joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    let (answer, found) = channel();
+    let started = thread::Builder::new().name("preflight".to_string()).spawn(move || {
+        let mut table = None;
+        // Whoever asked waits for it.
+        let _ = answer.send(try_all(&mut table));
+    });
+    started.map_err(doing("start a thread that tries the kernel's features"))?;
+    let ended = || NetError::other("try the kernel's features", "the thread that tried them has ended early");
+    found.recv().unwrap_or_else(|_| Err(ended()))
 }
 
-/// The calling thread is left in namespaces of its own.
-fn try_all() -> Result<Vec<Missing>, NetError> {
+/// The calling thread is left in namespaces of its own; `table` is for it to drop.
+fn try_all(table: &mut Option<NatTable>) -> Result<Vec<Missing>, NetError> {
     let mut missing = Vec::new();
     let lacks = |what, purpose, modules, error: String| Missing { what, purpose, modules, error };
     let kinds = [
@@ -60,7 +67,7 @@ fn try_all() -> Result<Vec<Missing>, NetError> {
     if let Err(error) = bridge(&space) {
         missing.push(lacks("bridges", "the LAN's switch", "bridge", error.cause.to_string()));
     }
-    if let Err(error) = nat(fd.as_fd()) {
+    if let Err(error) = nat(fd.as_fd(), table) {
         let modules = "nf_tables nft_chain_nat nft_nat nft_masq nft_numgen nft_fib_inet nft_ct nft_reject_inet";
         missing.push(lacks("a part of nftables", "Services", modules, error));
     }
@@ -68,7 +75,7 @@ fn try_all() -> Result<Vec<Missing>, NetError> {
 }
 
 /// Loads the rules of a Service with two endpoints, which use all that Services ever use.
-fn nat(netns: BorrowedFd) -> Result<(), String> {
+fn nat(netns: BorrowedFd, table: &mut Option<NatTable>) -> Result<(), String> {
     let address = |last| IpAddr::from([192, 0, 2, last]);
     let endpoints = BTreeSet::from([(address(1), 80), (address(2), 80)]);
     let backend = Backend { service: "preflight".to_string(), endpoints };
@@ -79,8 +86,8 @@ fn nat(netns: BorrowedFd) -> Result<(), String> {
         hairpin: BTreeSet::from([address(1)]),
         ..Nat::default()
     };
-    let loaded = NatTable::open(netns).and_then(|mut table| table.load(&Arc::new(nat)));
-    loaded.map_err(|error| error.to_string())
+    let opened = NatTable::open(netns).map_err(|error| error.to_string())?;
+    table.insert(opened).load(&Arc::new(nat)).map_err(|error| error.to_string())
 }
 
 fn veth(space: &Space, netns: BorrowedFd) -> Result<(), NetError> {

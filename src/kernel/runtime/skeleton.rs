@@ -1,7 +1,7 @@
 //! The files that a catalogue image's root directory has beside the machine's `/usr`: empty directories, the links of a
 //! merged `/usr`, devices, and an `/etc` made for pods. Nothing here holds a secret or a user of the machine.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, FileType};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::Path;
@@ -140,22 +140,26 @@ fn devices(dev: &Path) -> io::Result<()> {
 /// Copies a file, a link or a directory; what is not there, or not for everybody to read, is left out.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let Ok(found) = fs::symlink_metadata(from) else { return Ok(()) };
-    if found.is_symlink() {
-        make_parent(to)?;
+    make_parent(to)?;
+    copy_as(found.file_type(), from, to)
+}
+
+/// Hundreds of links are most of it, so that no call is made that they do not need.
+fn copy_as(kind: FileType, from: &Path, to: &Path) -> io::Result<()> {
+    if kind.is_symlink() {
         return symlink(fs::read_link(from)?, to);
     }
-    let everybody = if found.is_dir() { 0o005 } else { 0o004 };
-    if found.permissions().mode() & everybody != everybody {
+    let everybody = if kind.is_dir() { 0o005 } else { 0o004 };
+    if fs::symlink_metadata(from)?.permissions().mode() & everybody != everybody {
         return Ok(());
     }
-    if found.is_dir() {
-        make_parent(&to.join("."))?;
+    if kind.is_dir() {
+        DirBuilder::new().mode(0o755).create(to)?;
         for entry in fs::read_dir(from)? {
             let entry = entry?;
-            copy(&entry.path(), &to.join(entry.file_name()))?;
+            copy_as(entry.file_type()?, &entry.path(), &to.join(entry.file_name()))?;
         }
-    } else if found.is_file() {
-        make_parent(to)?;
+    } else if kind.is_file() {
         fs::copy(from, to)?;
     }
     Ok(())
