@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use lab_rig::{Lab, Out};
 
 /// One question, asked once: a client that has to ask again has met a fault.
-const DIG: &str = "dig +tries=1 +time=4";
+const DIG: &str = "dig +tries=1 +time=1";
 
 /// A shell command in the pod `client`.
 fn client(lab: &Lab, script: &str) -> Out {

@@ -1,7 +1,7 @@
 //! Names of the world outside: asked for at the servers in the pod's `/etc/resolv.conf`, which are the machine's.
 //!
 //! A lab often has no way out. Then the answer is SERVFAIL at once, or after one wait when packets vanish on the way:
-//! a server that did not answer is left alone for a while.
+//! a server that cannot be reached is left alone for a while.
 
 use std::cell::Cell;
 use std::io;
@@ -22,8 +22,9 @@ const MOST_SERVERS: usize = 3;
 const MOST_AT_ONCE: usize = 512;
 /// For one server to answer. Two of these are less than the five seconds after which clients ask again.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a server that did not answer is left alone.
-const PAUSE: Duration = Duration::from_secs(5);
+/// How long a server that cannot be reached is left alone. Asking it all the time would make the routers on the way,
+/// which say so at most once a second, fall silent, and every client wait.
+const PAUSE: Duration = Duration::from_secs(3);
 
 pub struct Forwarder {
     servers: Vec<Server>,
@@ -33,11 +34,13 @@ pub struct Forwarder {
 struct Server {
     address: SocketAddr,
     left_alone_until: Cell<Option<Instant>>,
+    /// When it last answered.
+    heard: Cell<Option<Instant>>,
 }
 
 impl Forwarder {
     pub fn new(servers: impl IntoIterator<Item = SocketAddr>) -> Self {
-        let server = |address| Server { address, left_alone_until: Cell::new(None) };
+        let server = |address| Server { address, left_alone_until: Cell::default(), heard: Cell::default() };
         Forwarder {
             servers: servers.into_iter().take(MOST_SERVERS).map(server).collect(),
             places: Semaphore::new(MOST_AT_ONCE),
@@ -60,30 +63,53 @@ impl Forwarder {
         let mut asked = query.clone();
         // Somebody who guesses the id must not be able to answer in the server's place.
         asked.header_mut().set_id(rand::random());
-        for server in &self.servers {
-            if server.left_alone_until.get().is_some_and(|until| Instant::now() < until) {
-                continue;
-            }
-            let answer = timeout(PATIENCE, exchange(server.address, &asked, transport)).await;
-            match answer {
-                Ok(Ok(mut answer)) => {
-                    server.left_alone_until.set(None);
-                    answer.header_mut().set_id(query.header().id());
-                    return Some(answer);
-                }
-                // The kernel said so at once, and will again.
-                Ok(Err(_)) => {}
-                Err(_) => server.left_alone_until.set(Some(Instant::now() + PAUSE)),
+        for server in self.servers.iter().filter(|server| !server.is_left_alone()) {
+            if let Some(mut answer) = server.ask(&asked, transport).await {
+                answer.header_mut().set_id(query.header().id());
+                return Some(answer);
             }
         }
         None
     }
 }
 
-async fn exchange(server: SocketAddr, query: &Message<Vec<u8>>, transport: Transport) -> io::Result<Message<Vec<u8>>> {
-    match transport {
-        Transport::Udp => over_udp(server, query).await,
-        Transport::Tcp => over_tcp(server, query).await,
+impl Server {
+    fn is_left_alone(&self) -> bool {
+        self.left_alone_until.get().is_some_and(|until| Instant::now() < until)
+    }
+
+    async fn ask(&self, query: &Message<Vec<u8>>, transport: Transport) -> Option<Message<Vec<u8>>> {
+        let began = Instant::now();
+        let exchange = async {
+            match transport {
+                Transport::Udp => over_udp(self.address, query).await.ok(),
+                Transport::Tcp => over_tcp(self.address, query).await.ok(),
+            }
+        };
+        let first_contact = self.heard.get().is_none();
+        let answer = timeout(PATIENCE, async {
+            tokio::select! {
+                answer = exchange => answer,
+                () = unreachable(self.address), if first_contact => None,
+            }
+        });
+        let answer = answer.await.ok().flatten();
+        if answer.is_some() {
+            self.heard.set(Some(Instant::now()));
+        } else if self.heard.get().is_none_or(|heard| heard < began) {
+            // One that has answered others meanwhile only has trouble with this name.
+            self.left_alone_until.set(Some(Instant::now() + PAUSE));
+        }
+        answer
+    }
+}
+
+/// Returns when it is known that no packet gets to `server`. A datagram's sender is not told so, who connects is.
+async fn unreachable(server: SocketAddr) {
+    match TcpStream::connect(server).await.map_err(|error| error.kind()) {
+        Err(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {}
+        // It is there, whether or not it takes connections.
+        _ => std::future::pending().await,
     }
 }
 

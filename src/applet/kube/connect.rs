@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
@@ -41,7 +41,14 @@ pub struct Api {
 #[derive(Clone)]
 enum Place {
     Socket(PathBuf),
-    Server { host: String, port: u16, credentials: PathBuf },
+    Server { host: String, port: u16, credentials: PathBuf, trust: Arc<Mutex<Option<Trust>>> },
+}
+
+/// Kept, because it remembers sessions: a further connection needs no certificate to be verified.
+struct Trust {
+    /// `ca.crt` as it was.
+    authority: String,
+    tls: TlsConnector,
 }
 
 impl Api {
@@ -63,7 +70,7 @@ impl Api {
 
     /// `credentials` is a directory with `token` and `ca.crt`.
     pub fn at_server(host: String, port: u16, credentials: PathBuf) -> Self {
-        Api { place: Place::Server { host, port, credentials } }
+        Api { place: Place::Server { host, port, credentials, trust: Arc::default() } }
     }
 
     /// For people: `https://10.96.0.1:443`.
@@ -90,10 +97,10 @@ impl Api {
                 let stream = UnixStream::connect(path).await.map_err(unreachable)?;
                 Connection::over(stream, "localhost", None).await
             }
-            Place::Server { host, port, credentials } => {
+            Place::Server { host, port, credentials, trust } => {
                 // Read each time, as both may be replaced while the pod runs.
                 let token = read(&credentials.join("token"))?;
-                let tls = trusting(&credentials.join("ca.crt"))?;
+                let tls = trusting(&credentials.join("ca.crt"), trust)?;
                 let name = ServerName::try_from(host.clone()).map_err(|error| unreachable(io::Error::other(error)))?;
                 let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(unreachable)?;
                 let _ = stream.set_nodelay(true);
@@ -111,10 +118,15 @@ fn read(path: &Path) -> Result<String, KubeError> {
 }
 
 /// TLS that takes a server for the API if a certificate of this file says so.
-fn trusting(path: &Path) -> Result<TlsConnector, KubeError> {
+fn trusting(path: &Path, known: &Mutex<Option<Trust>>) -> Result<TlsConnector, KubeError> {
+    let authority = read(path)?;
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(trust) = known.as_ref().filter(|trust| trust.authority == authority) {
+        return Ok(trust.tls.clone());
+    }
     let failed = |reason: String| KubeError::Credentials { path: path.display().to_string(), reason };
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))? {
+    for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
         let certificate = certificate.map_err(|error| failed(error.to_string()))?;
         roots.add(certificate).map_err(|error| failed(error.to_string()))?;
     }
@@ -123,7 +135,9 @@ fn trusting(path: &Path) -> Result<TlsConnector, KubeError> {
         .map_err(|error| failed(error.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+    let tls = TlsConnector::from(Arc::new(config));
+    *known = Some(Trust { authority, tls: tls.clone() });
+    Ok(tls)
 }
 
 /// One connection, for one request after the other.
