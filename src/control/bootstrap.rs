@@ -19,18 +19,24 @@ const DNS_IMAGE: &str = "registry.k8s.io/coredns/coredns:v1.12.1";
 /// What fits into a node's /24 with room to spare.
 const PODS_PER_NODE: &str = "250";
 
-/// Creates the namespaces, the nodes, the Service `kubernetes` with its endpoints, the cluster's DNS, and the Lab
-/// document itself as an object. To be committed to an empty store. Errors are about what the document says.
+/// What [`cluster`] creates, and the cluster's DNS. To be committed to an empty store. Errors are about what the document
+/// says.
 pub fn bootstrap(lab: &Lab) -> Result<Vec<Write>, LabError> {
+    let mut writes = cluster(lab)?;
+    writes.extend(dns(lab.api_and_dns_cluster_ips().1).map(Write::Create));
+    Ok(writes)
+}
+
+/// Creates the namespaces, the nodes, the Service `kubernetes` with its endpoints, and the Lab document itself as an
+/// object: a cluster in which nothing runs yet.
+pub(super) fn cluster(lab: &Lab) -> Result<Vec<Write>, LabError> {
     let nodes = lab.complete_nodes()?;
     let mut objects: Vec<Object> = NAMESPACES.iter().map(|name| namespace(name)).collect();
     objects.extend(nodes.iter().map(node));
     let api = nodes.iter().filter(|node| node.role == Role::ControlPlane);
     let api: Vec<IpAddr> = api.flat_map(|node| node.addresses.first().copied()).collect();
-    let (api_cluster_ip, dns_cluster_ip) = lab.api_and_dns_cluster_ips();
-    objects.extend(kubernetes_service(api_cluster_ip, &api));
+    objects.extend(kubernetes_service(lab.api_and_dns_cluster_ips().0, &api));
     objects.push(default_service_account("default"));
-    objects.extend(dns(dns_cluster_ip));
     objects.push(document(lab)?);
     Ok(objects.into_iter().map(Write::Create).collect())
 }
@@ -157,6 +163,22 @@ fn document(lab: &Lab) -> Result<Object, LabError> {
 mod tests {
     use super::*;
     use crate::control::testing::Cluster;
+
+    #[test]
+    fn a_new_lab_gets_its_dns() {
+        let mut cluster = Cluster::lab([]);
+        cluster.commit(dns("10.96.0.10".parse().unwrap()).map(Write::Create).into());
+        cluster.run();
+        let deployment = cluster.get(&kind::DEPLOYMENT, "kube-system", "coredns");
+        assert_eq!(deployment.i64_at(&["status", "availableReplicas"]), Some(1));
+        let [pod] = cluster.list(&kind::POD).try_into().unwrap();
+        assert_eq!(pod.str_at(&["spec", "nodeName"]), Some("m-k8s"));
+        assert_eq!(pod.str_at(&["spec", "serviceAccountName"]), Some("coredns"));
+        let endpoints = cluster.get(&kind::ENDPOINTS, "kube-system", "kube-dns");
+        let ports = json!([{"name": "dns", "port": 53, "protocol": "UDP"},
+            {"name": "dns-tcp", "port": 53, "protocol": "TCP"}]);
+        assert_eq!(endpoints.at(&["subsets"]).unwrap()[0]["ports"], ports);
+    }
 
     #[test]
     fn an_empty_lab_has_what_a_new_cluster_has() {

@@ -31,7 +31,7 @@ impl Cluster {
     /// The nodes of the default lab, ready, and `objects`.
     pub fn lab(objects: impl IntoIterator<Item = Value>) -> Self {
         let mut cluster = Self::with([]);
-        cluster.commit(bootstrap(&Lab::default()).unwrap());
+        cluster.commit(bootstrap::cluster(&Lab::default()).unwrap());
         for node in cluster.list(&kind::NODE) {
             let mut node = (*node).clone();
             let ready = json!([{"type": "Ready", "status": "True"}]);

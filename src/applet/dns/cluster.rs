@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use crate::applet::kube::Change;
-use crate::object::Object;
+use crate::object::{KindRef, Object, kind};
 
 /// The label by which a slice names its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -99,8 +99,19 @@ impl Cluster {
         self.endpoints.get(&address).into_iter().flat_map(BTreeMap::keys)
     }
 
-    pub fn change_namespaces(&mut self, change: Change) {
+    /// Takes in what happened to objects of a kind; those of kinds that no answer is made of are ignored.
+    pub fn change(&mut self, kind: KindRef, change: Change) {
         self.serial = self.serial.wrapping_add(1);
+        if *kind == kind::NAMESPACE {
+            self.change_namespaces(change);
+        } else if *kind == kind::SERVICE {
+            self.change_services(change);
+        } else if *kind == kind::ENDPOINT_SLICE {
+            self.change_slices(change);
+        }
+    }
+
+    fn change_namespaces(&mut self, change: Change) {
         match change {
             Change::All(all) => self.namespaces = all.iter().map(|object| object.name().to_string()).collect(),
             Change::Set(object) => {
@@ -112,8 +123,7 @@ impl Cluster {
         }
     }
 
-    pub fn change_services(&mut self, change: Change) {
-        self.serial = self.serial.wrapping_add(1);
+    fn change_services(&mut self, change: Change) {
         match change {
             Change::All(all) => {
                 self.services.clear();
@@ -154,8 +164,7 @@ impl Cluster {
         }
     }
 
-    pub fn change_slices(&mut self, change: Change) {
-        self.serial = self.serial.wrapping_add(1);
+    fn change_slices(&mut self, change: Change) {
         match change {
             Change::All(all) => {
                 self.slices.clear();

@@ -7,16 +7,15 @@ mod forward;
 mod message;
 mod server;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use tokio::sync::Notify;
+use futures_util::future::join_all;
 
-use self::cluster::Cluster;
 use self::forward::Forwarder;
 use self::server::Server;
-use super::kube::{Api, Change, follow};
+use super::kube::{Api, follow, list_all};
 use super::{AppletError, Ready, serve};
 use crate::object::{KindRef, kind};
 
@@ -24,14 +23,8 @@ const PROGRAM: &str = "coredns";
 const PORT: u16 = 53;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-type ChangeCluster = fn(&mut Cluster, Change);
-
-/// The kinds of which the answers are made, and what a change to an object of one does.
-const KINDS: [(KindRef, ChangeCluster); 3] = [
-    (&kind::NAMESPACE, Cluster::change_namespaces),
-    (&kind::SERVICE, Cluster::change_services),
-    (&kind::ENDPOINT_SLICE, Cluster::change_slices),
-];
+/// What the answers are made of.
+const KINDS: [KindRef; 3] = [&kind::NAMESPACE, &kind::SERVICE, &kind::ENDPOINT_SLICE];
 
 struct Options {
     port: u16,
@@ -73,34 +66,16 @@ pub fn run(args: &[String], ready: Ready) -> Result<(), AppletError> {
         };
         let server = Rc::new(Server { cluster: RefCell::default(), forwarder });
         Ok(async move {
-            watch(&server, api).await;
+            let tell = |kind, change| server.cluster.borrow_mut().change(kind, change);
+            // Until then no question is even read, so that no first answer is wrong.
+            let positions = list_all(&api, &KINDS, tell).await;
             println!(".:{}\nCoreDNS-1.12.1, of nslab {}", options.port, env!("CARGO_PKG_VERSION"));
             ready.signal();
-            tokio::join!(server.clone().serve_udp(udp), server.serve_tcp(tcp));
+            let followers = positions.into_iter().map(|position| {
+                let kind = position.kind();
+                follow(&api, position, move |change| tell(kind, change))
+            });
+            tokio::join!(server.clone().serve_udp(udp), server.clone().serve_tcp(tcp), join_all(followers));
         })
     })
-}
-
-/// Begins to follow the API; returns when all that is there has been heard of, so that no first answer is wrong.
-async fn watch(server: &Rc<Server>, api: Api) {
-    let missing = Rc::new(Cell::new(KINDS.len()));
-    let complete = Rc::new(Notify::new());
-    for (kind, change_cluster) in KINDS {
-        let (server, api) = (server.clone(), api.clone());
-        let (missing, complete) = (missing.clone(), complete.clone());
-        tokio::task::spawn_local(async move {
-            let mut is_first = true;
-            let tell = |change| {
-                change_cluster(&mut server.cluster.borrow_mut(), change);
-                if std::mem::take(&mut is_first) {
-                    missing.set(missing.get() - 1);
-                    complete.notify_one();
-                }
-            };
-            follow(&api, kind, tell).await;
-        });
-    }
-    while missing.get() > 0 {
-        complete.notified().await;
-    }
 }

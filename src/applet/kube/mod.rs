@@ -1,7 +1,8 @@
 //! A small client of the lab's API for the programs in pods that a real cluster runs as pods too: found and trusted as
 //! every client in a pod does it, by the Service `kubernetes` and the files of the pod's service account.
 //!
-//! [`follow`] keeps a program told of all objects of a kind for as long as it runs, whatever happens to the API.
+//! [`list_all`] and then [`follow`] keep a program told of all objects of some kinds for as long as it runs, whatever
+//! happens to the API.
 
 mod connect;
 mod follow;
@@ -9,7 +10,7 @@ mod follow;
 mod tests;
 
 pub use connect::{Api, Connection, Lines};
-pub use follow::{Change, follow};
+pub use follow::{Change, Position, follow, list_all};
 
 use std::io;
 

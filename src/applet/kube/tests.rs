@@ -91,7 +91,7 @@ fn listen(api: Api) -> Heard {
                 Change::Gone(object) => format!("gone {}", object.name()),
             });
         };
-        follow(&api, &kind::SERVICE, tell).await;
+        follow(&api, Position::beginning(&kind::SERVICE), tell).await;
     });
     heard
 }
@@ -156,6 +156,30 @@ fn a_new_server_is_found_and_nothing_is_missed() {
         expect(&heard, &["all [\"b=10.96.0.3\"]"]).await;
         commit(&store, delete("b"));
         expect(&heard, &["gone b"]).await;
+    });
+}
+
+#[test]
+fn several_kinds_are_listed_and_nothing_is_missed_after() {
+    run(async {
+        let place = Place::new("several");
+        let store = place.store();
+        commit(&store, Write::Create(service("a", "10.96.0.2")));
+        let _server = place.serve(store.clone());
+        let api = Api::at_socket(place.socket());
+        let mut all = Vec::new();
+        let tell = |kind: KindRef, change| match change {
+            Change::All(objects) => all.push((kind.plural, objects.len())),
+            change => panic!("{change:?}"),
+        };
+        let positions = list_all(&api, &[&kind::NODE, &kind::SERVICE], tell).await;
+        assert_eq!(all, [("nodes", 0), ("services", 1)]);
+        commit(&store, delete("a"));
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let position = positions.into_iter().next_back().unwrap();
+        tokio::task::spawn_local(async move { follow(&api, position, |change| tell.send(change).unwrap()).await });
+        let change = tokio::time::timeout(Duration::from_secs(20), told.recv()).await.unwrap();
+        assert!(matches!(&change, Some(Change::Gone(object)) if object.name() == "a"), "{change:?}");
     });
 }
 

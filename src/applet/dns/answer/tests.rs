@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::applet::kube::Change;
-use crate::object::Object;
+use crate::object::{Object, kind};
 
 fn object(json: Value) -> Object {
     Object::from_value(json).unwrap()
@@ -24,45 +24,55 @@ fn slice(namespace: &str, service: &str, suffix: &str, endpoints: Value, ports: 
 /// One of everything.
 fn cluster() -> Cluster {
     let mut cluster = Cluster::default();
-    cluster.change_namespaces(Change::All(["default", "blue", "kube-system"].map(namespace).into()));
+    cluster.change(&kind::NAMESPACE, Change::All(["default", "blue", "kube-system"].map(namespace).into()));
     let http = json!([{"name": "http", "port": 80, "protocol": "TCP"}, {"name": "dns", "port": 53, "protocol": "UDP"}]);
     let dual = json!({"clusterIPs": ["10.96.0.7", "fd00:96::7"], "clusterIP": "10.96.0.7", "ports": [{"port": 80}]});
-    cluster.change_services(Change::All(vec![
-        service("kube-system", "kube-dns", json!({"clusterIP": "10.96.0.10", "ports": http})),
-        service("default", "web", json!({"clusterIP": "10.96.0.5", "ports": http})),
-        service("blue", "web", json!({"clusterIP": "10.96.0.6", "ports": [{"port": 8080}]})),
-        service("blue", "dual", dual),
-        service("default", "db", json!({"clusterIP": "None", "ports": [{"name": "mysql", "port": 3306}]})),
-        service("default", "bare", json!({"clusterIP": "None"})),
-        service("default", "empty", json!({"clusterIP": "None", "ports": [{"port": 1}]})),
-        service("default", "pending", json!({"ports": [{"port": 1}]})),
-        service("default", "alias", json!({"type": "ExternalName", "externalName": "web.blue.svc.cluster.local"})),
-        service("default", "out", json!({"type": "ExternalName", "externalName": "Example.org"})),
-        service("default", "address", json!({"type": "ExternalName", "externalName": "192.0.2.1"})),
-        service("default", "loop", json!({"type": "ExternalName", "externalName": "loop.default.svc.cluster.local"})),
-    ]));
+    cluster.change(
+        &kind::SERVICE,
+        Change::All(vec![
+            service("kube-system", "kube-dns", json!({"clusterIP": "10.96.0.10", "ports": http})),
+            service("default", "web", json!({"clusterIP": "10.96.0.5", "ports": http})),
+            service("blue", "web", json!({"clusterIP": "10.96.0.6", "ports": [{"port": 8080}]})),
+            service("blue", "dual", dual),
+            service("default", "db", json!({"clusterIP": "None", "ports": [{"name": "mysql", "port": 3306}]})),
+            service("default", "bare", json!({"clusterIP": "None"})),
+            service("default", "empty", json!({"clusterIP": "None", "ports": [{"port": 1}]})),
+            service("default", "pending", json!({"ports": [{"port": 1}]})),
+            service("default", "alias", json!({"type": "ExternalName", "externalName": "web.blue.svc.cluster.local"})),
+            service("default", "out", json!({"type": "ExternalName", "externalName": "Example.org"})),
+            service("default", "address", json!({"type": "ExternalName", "externalName": "192.0.2.1"})),
+            service(
+                "default",
+                "loop",
+                json!({"type": "ExternalName", "externalName": "loop.default.svc.cluster.local"}),
+            ),
+        ]),
+    );
     let mysql = json!([{"name": "mysql", "port": 3306, "protocol": "TCP"}]);
-    cluster.change_slices(Change::All(vec![
-        slice(
-            "default",
-            "db",
-            "a",
-            json!([{"addresses": ["10.244.1.2"], "hostname": "db-0", "conditions": {"ready": true}},
+    cluster.change(
+        &kind::ENDPOINT_SLICE,
+        Change::All(vec![
+            slice(
+                "default",
+                "db",
+                "a",
+                json!([{"addresses": ["10.244.1.2"], "hostname": "db-0", "conditions": {"ready": true}},
                 {"addresses": ["10.244.2.2"], "hostname": "db-1"},
                 {"addresses": ["10.244.3.2"], "hostname": "db-2", "conditions": {"ready": false}}]),
-            mysql.clone(),
-        ),
-        slice("default", "db", "b", json!([{"addresses": ["10.244.1.9"]}]), mysql.clone()),
-        slice("default", "db", "c", json!([{"addresses": ["fd00::1:2"], "hostname": "db-0"}]), mysql),
-        slice("default", "bare", "a", json!([{"addresses": ["10.244.1.2"]}]), json!([])),
-        slice(
-            "default",
-            "web",
-            "a",
-            json!([{"addresses": ["10.244.1.5"]}]),
-            json!([{"name": "http", "port": 8080, "protocol": "TCP"}]),
-        ),
-    ]));
+                mysql.clone(),
+            ),
+            slice("default", "db", "b", json!([{"addresses": ["10.244.1.9"]}]), mysql.clone()),
+            slice("default", "db", "c", json!([{"addresses": ["fd00::1:2"], "hostname": "db-0"}]), mysql),
+            slice("default", "bare", "a", json!([{"addresses": ["10.244.1.2"]}]), json!([])),
+            slice(
+                "default",
+                "web",
+                "a",
+                json!([{"addresses": ["10.244.1.5"]}]),
+                json!([{"name": "http", "port": 8080, "protocol": "TCP"}]),
+            ),
+        ]),
+    );
     cluster
 }
 
@@ -255,31 +265,31 @@ fn changes_are_followed() {
     let mut cluster = cluster();
     let web = "web.default.svc.cluster.local";
     let changed = || service("default", "web", json!({"clusterIP": "10.96.0.50", "ports": []}));
-    cluster.change_services(Change::Set(changed()));
+    cluster.change(&kind::SERVICE, Change::Set(changed()));
     assert_eq!(ask(&cluster, web, Rtype::A), "A 10.96.0.50");
     assert_eq!(ask(&cluster, "5.0.96.10.in-addr.arpa", Rtype::PTR), "nxdomain in-addr.arpa");
     assert_eq!(ask(&cluster, "50.0.96.10.in-addr.arpa", Rtype::PTR), "PTR web.default.svc.cluster.local");
-    cluster.change_services(Change::Gone(changed()));
+    cluster.change(&kind::SERVICE, Change::Gone(changed()));
     assert_eq!(ask(&cluster, web, Rtype::A), NXDOMAIN);
 
     // The pod of slice b has gone; those of a have not.
-    cluster.change_slices(Change::Gone(slice("default", "db", "b", json!([]), json!([]))));
+    cluster.change(&kind::ENDPOINT_SLICE, Change::Gone(slice("default", "db", "b", json!([]), json!([]))));
     assert_eq!(ask(&cluster, "db.default.svc.cluster.local", Rtype::A), "A 10.244.1.2, A 10.244.2.2");
     assert_eq!(ask(&cluster, "9.1.244.10.in-addr.arpa", Rtype::PTR), "nxdomain in-addr.arpa");
     // A slice that names another Service leaves the first.
     let mut moved = slice("default", "empty", "x", json!([{"addresses": ["10.244.1.7"]}]), json!([{"port": 1}]));
-    cluster.change_slices(Change::Set(moved.clone()));
+    cluster.change(&kind::ENDPOINT_SLICE, Change::Set(moved.clone()));
     assert_eq!(ask(&cluster, "empty.default.svc.cluster.local", Rtype::A), "A 10.244.1.7");
     moved.set_label("kubernetes.io/service-name", "bare");
-    cluster.change_slices(Change::Set(moved));
+    cluster.change(&kind::ENDPOINT_SLICE, Change::Set(moved));
     assert_eq!(ask(&cluster, "empty.default.svc.cluster.local", Rtype::A), NXDOMAIN);
     assert_eq!(ask(&cluster, "bare.default.svc.cluster.local", Rtype::A), "A 10.244.1.2, A 10.244.1.7");
 
-    cluster.change_namespaces(Change::Gone(namespace("blue")));
+    cluster.change(&kind::NAMESPACE, Change::Gone(namespace("blue")));
     assert_eq!(ask(&cluster, "blue.svc.cluster.local", Rtype::A), NXDOMAIN);
     // A new list replaces all that was known.
-    cluster.change_slices(Change::All(Vec::new()));
-    cluster.change_services(Change::All(vec![changed()]));
+    cluster.change(&kind::ENDPOINT_SLICE, Change::All(Vec::new()));
+    cluster.change(&kind::SERVICE, Change::All(vec![changed()]));
     assert_eq!(ask(&cluster, "db.default.svc.cluster.local", Rtype::A), NXDOMAIN);
     assert_eq!(ask(&cluster, web, Rtype::A), "A 10.96.0.50");
 }

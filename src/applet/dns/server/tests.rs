@@ -9,7 +9,7 @@ use tokio::task::LocalSet;
 
 use super::*;
 use crate::applet::kube::Change;
-use crate::object::Object;
+use crate::object::{Object, kind};
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -20,15 +20,21 @@ fn object(json: Value) -> Object {
 fn cluster() -> Cluster {
     let mut cluster = Cluster::default();
     let service = |name, spec| object(json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec}));
-    cluster.change_namespaces(Change::All(vec![object(json!({"metadata": {"name": "default"}}))]));
-    cluster.change_services(Change::All(vec![
-        service("web", json!({"clusterIP": "10.96.0.5", "ports": [{"name": "http", "port": 80}]})),
-        service("many", json!({"clusterIP": "None"})),
-        service("out", json!({"type": "ExternalName", "externalName": "example.org"})),
-    ]));
+    cluster.change(&kind::NAMESPACE, Change::All(vec![object(json!({"metadata": {"name": "default"}}))]));
+    cluster.change(
+        &kind::SERVICE,
+        Change::All(vec![
+            service("web", json!({"clusterIP": "10.96.0.5", "ports": [{"name": "http", "port": 80}]})),
+            service("many", json!({"clusterIP": "None"})),
+            service("out", json!({"type": "ExternalName", "externalName": "example.org"})),
+        ]),
+    );
     let endpoint = |n: u8| json!({"addresses": [format!("10.244.1.{n}")]});
-    cluster.change_slices(Change::Set(object(json!({"metadata": {"name": "many-x", "namespace": "default",
-        "labels": {"kubernetes.io/service-name": "many"}}, "endpoints": (1..=100).map(endpoint).collect::<Vec<_>>()}))));
+    cluster.change(
+        &kind::ENDPOINT_SLICE,
+        Change::Set(object(json!({"metadata": {"name": "many-x", "namespace": "default",
+        "labels": {"kubernetes.io/service-name": "many"}}, "endpoints": (1..=100).map(endpoint).collect::<Vec<_>>()}))),
+    );
     cluster
 }
 

@@ -1,0 +1,138 @@
+//! The whole lab as one value: what each lab of `labs/` comes to, compared with a file; and packets walked through it,
+//! without root and without a kernel. `UPDATE_GOLDEN=1 cargo test --test golden` writes the files anew.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use nslab::desired::{Desired, NetnsRole, Protocol};
+use nslab::kernel::nft::model::Model;
+use nslab::kernel::nft::walk::{Fate, Origin, Packet, Surroundings, walk};
+use nslab::manifest::{self, Input, Options};
+use nslab::object::lab::Lab;
+use nslab::plan::Machine;
+use nslab::supervisor::dry_run::dry_run;
+
+fn desired(lab: &str) -> Desired {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("labs").join(lab);
+    let input = Input::from_argument(path.to_str().unwrap());
+    let documents = manifest::read(&[input], Options::default()).unwrap();
+    let manifests: Vec<_> = documents.iter().map(|document| document.object.to_value()).collect();
+    dry_run("lab", Vec::new(), &Lab::default(), true, &manifests, &Machine::default()).unwrap().desired
+}
+
+/// The value as text, with what is drawn by lot (ClusterIPs, uids) under names of its own.
+fn as_text(desired: &Desired) -> String {
+    let mut text = serde_json::to_string_pretty(desired).unwrap();
+    let given: [IpAddr; 2] = ["10.96.0.1".parse().unwrap(), "10.96.0.10".parse().unwrap()];
+    let nat = desired.nat.values().next().unwrap();
+    for (address, backend) in nat.services.iter().filter(|(address, _)| !given.contains(&address.address)) {
+        text = text.replace(&address.address.to_string(), &format!("CLUSTER-IP({})", backend.service));
+    }
+    for (key, pod) in &desired.pods {
+        text = text.replace(&pod.uid, &format!("UID({key})"));
+    }
+    text + "\n"
+}
+
+#[test]
+fn each_lab_comes_to_what_its_file_says() {
+    for lab in ["nodeport", "clusterip"] {
+        let golden: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{lab}.json"));
+        let text = as_text(&desired(lab));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::create_dir_all(golden.parent().unwrap()).unwrap();
+            std::fs::write(&golden, &text).unwrap();
+        }
+        let expected = std::fs::read_to_string(&golden).unwrap_or_default();
+        let differing = text.lines().zip(expected.lines()).find(|(now, then)| now != then);
+        assert!(text == expected, "labs/{lab} differs from {}: {differing:?}", golden.display());
+    }
+}
+
+/// A connection from `source` by way of the node, at which it arrives (or on which it begins).
+fn fate(desired: &Desired, node: &str, from: Origin, source: &str, destination: &str, port: u16, choice: u32) -> Fate {
+    let netns = format!("lab.{node}");
+    let model = Model::of(&desired.nat[&netns]).unwrap();
+    let local: BTreeSet<IpAddr> = desired
+        .veths
+        .values()
+        .flat_map(|veth| [&veth.inner, &veth.outer])
+        .filter(|end| end.netns == netns)
+        .flat_map(|end| end.addresses.iter().map(|net| net.addr()))
+        .collect();
+    let packet = Packet {
+        source: source.parse().unwrap(),
+        source_port: 40_000,
+        destination: destination.parse().unwrap(),
+        destination_port: port,
+        protocol: Protocol::Tcp,
+        from,
+    };
+    let surroundings =
+        Surroundings { is_local: &|address| local.contains(&address), choose: &mut |below| choice.min(below - 1) };
+    walk(&model, packet, surroundings).fate
+}
+
+#[test]
+fn packets_of_the_nodeport_lab() {
+    let desired = desired("nodeport");
+    let pod = desired.pods.values().find(|pod| pod.namespace == "default").unwrap();
+    let to = (pod.addresses[0], 80);
+    for node in ["m-k8s", "w1-k8s", "w2-k8s", "w3-k8s"] {
+        let address = desired.veths[&format!("lab.{node}/eth0")].inner.addresses[0].addr().to_string();
+        let walked = fate(&desired, node, Origin::Link, "192.168.1.2", &address, 30000, 0);
+        assert_eq!(walked, Fate::Dnat { to, masquerade: true }, "NodePort of {node}");
+        let other = fate(&desired, node, Origin::Link, "192.168.1.2", &address, 30001, 0);
+        assert_eq!(other, Fate::Accept { masquerade: false }, "another port of {node}");
+    }
+}
+
+#[test]
+fn packets_of_the_clusterip_lab() {
+    let desired = desired("clusterip");
+    let nat = &desired.nat["lab.w1-k8s"];
+    let service = nat.services.iter().find(|(_, backend)| backend.service.starts_with("default/hostname-svc")).unwrap();
+    let ip = service.0.address.to_string();
+    let pods: Vec<_> = desired.pods.values().filter(|pod| pod.namespace == "default").collect();
+    assert_eq!(pods.len(), 3);
+    let reached: BTreeSet<_> = (0..3)
+        .map(|choice| match fate(&desired, "w1-k8s", Origin::Node, "192.168.1.101", &ip, 8080, choice) {
+            Fate::Dnat { to, .. } => to,
+            other => panic!("from the node: {other:?}"),
+        })
+        .collect();
+    assert_eq!(reached, pods.iter().map(|pod| (pod.addresses[0], 80)).collect(), "each pod by one choice");
+    // From a pod the source stays as it is, unless the pod reaches itself.
+    let on_w1 = pods.iter().find(|pod| pod.node == "w1-k8s").unwrap().addresses[0];
+    for choice in 0..3 {
+        let walked = fate(&desired, "w1-k8s", Origin::Link, &on_w1.to_string(), &ip, 8080, choice);
+        let Fate::Dnat { to, masquerade } = walked else { panic!("from a pod: {walked:?}") };
+        assert_eq!(masquerade, to.0 == on_w1, "to {}", to.0);
+    }
+    assert_eq!(fate(&desired, "w1-k8s", Origin::Link, &on_w1.to_string(), &ip, 8081, 0), Fate::Reject, "wrong port");
+    assert_eq!(fate(&desired, "w1-k8s", Origin::Link, &on_w1.to_string(), "10.111.111.111", 80, 0), Fate::Drop);
+    let api = fate(&desired, "w1-k8s", Origin::Link, &on_w1.to_string(), "10.96.0.1", 443, 0);
+    assert_eq!(api, Fate::Dnat { to: ("192.168.1.10".parse().unwrap(), 6443), masquerade: false });
+}
+
+/// Every cable has both its namespaces, every name fits the kernel, every pod has a route on its node.
+#[test]
+fn a_lab_hangs_together() {
+    for lab in ["nodeport", "clusterip"] {
+        let desired = desired(lab);
+        let mut names = BTreeSet::new();
+        for veth in desired.veths.values() {
+            for end in [&veth.inner, &veth.outer] {
+                assert!(end.netns.is_empty() || desired.netns.contains_key(&end.netns), "{}", end.netns);
+                assert!(end.name.len() <= 15, "{}", end.name);
+                assert!(names.insert((end.netns.clone(), end.name.clone())), "{} twice in {}", end.name, end.netns);
+            }
+        }
+        for pod in desired.pods.values() {
+            assert_eq!(desired.netns[&pod.netns].role, NetnsRole::Pod);
+            let cable = &desired.veths[&format!("{}/eth0", pod.netns)];
+            assert!(cable.outer.routes.iter().any(|route| route.to.addr() == pod.addresses[0]), "{}", pod.name);
+        }
+    }
+}
