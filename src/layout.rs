@@ -55,7 +55,7 @@ impl Layout {
         self.run().join("supervisor.log")
     }
 
-    /// What has been made in the kernel, one JSON line a change, so that `down` and the next supervisor know.
+    /// What has been made in the kernel: one `Desired` as JSON, for the next supervisor.
     pub fn record(&self) -> PathBuf {
         self.run().join("record")
     }

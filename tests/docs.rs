@@ -10,7 +10,7 @@ fn root() -> &'static Path {
 fn markdown(dir: &Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() && ["docs", "adr"].iter().any(|name| path.ends_with(name)) {
+        if path.is_dir() && ["docs", "adr", "labs"].iter().any(|name| path.ends_with(name)) {
             markdown(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "md") {
             files.push(path);
@@ -35,6 +35,23 @@ fn every_link_leads_somewhere() {
             let target = file.parent().unwrap().join(link.split('#').next().unwrap());
             assert!(target.exists(), "{} links to {link}, which is not there", file.display());
         }
+    }
+}
+
+#[test]
+fn every_decision_is_in_the_index() {
+    let index = std::fs::read_to_string(root().join("docs/adr/README.md")).unwrap();
+    let mut decisions = Vec::new();
+    markdown(&root().join("docs/adr"), &mut decisions);
+    decisions.retain(|file| !file.ends_with("README.md"));
+    assert!(decisions.len() >= 7, "{decisions:?}");
+    for file in decisions {
+        let (name, text) = (file.file_name().unwrap().to_str().unwrap(), std::fs::read_to_string(&file).unwrap());
+        let number = &name[..4];
+        let title = text.lines().next().unwrap().strip_prefix(&format!("# {number}: "));
+        let title = title.unwrap_or_else(|| panic!("{name} does not begin with \"# {number}: \""));
+        let row = format!("| [{number}]({name}) | {title} |");
+        assert!(index.lines().any(|line| line == row), "the index lacks {row}");
     }
 }
 

@@ -56,7 +56,7 @@ pub struct Agent {
     pub kernel: Arc<dyn Kernel>,
     pub machine: Machine,
     pub facts: MachineFacts,
-    /// Where what was made is noted, for the next supervisor and for `lab down`.
+    /// Where what was made is noted, for the next supervisor.
     pub record: PathBuf,
     pub progress: SharedProgress,
     actual: Desired,
