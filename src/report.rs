@@ -208,10 +208,21 @@ fn pods(report: &mut Report, snapshot: &Snapshot) {
         if pod.is_terminating() {
             report.wait(&object, "it is ending (its grace period runs)", None, false);
         } else if !ready && phase != "Succeeded" {
-            let (cause, next, stuck) = why_not_ready(pod, phase);
+            let (cause, next, stuck) = missing_node(snapshot, pod).unwrap_or_else(|| why_not_ready(pod, phase));
             report.wait(&object, cause, next, stuck);
         }
     }
+}
+
+/// A pod whose `nodeName` names no node waits for ever.
+fn missing_node(snapshot: &Snapshot, pod: &Object) -> Option<(String, Option<String>, bool)> {
+    let name = pod.str_at(&["spec", "nodeName"]).filter(|name| !name.is_empty())?;
+    if snapshot.find(&kind::NODE, "", name).is_some() {
+        return None;
+    }
+    let nodes: Vec<&str> = snapshot.list(&kind::NODE).map(|node| node.name()).collect();
+    let next = format!("delete the pod and make it anew with another nodeName, or without: {}", nodes.join(", "));
+    Some((format!("it is bound to node {name}, which does not exist"), Some(next), true))
 }
 
 fn why_not_ready(pod: &Object, phase: &str) -> (String, Option<String>, bool) {
@@ -271,7 +282,9 @@ fn workloads(report: &mut Report, snapshot: &Snapshot) {
             let wanted = object.i64_at(&["spec", "replicas"]).unwrap_or(1);
             let available = if *kind == kind::DEPLOYMENT { "availableReplicas" } else { "readyReplicas" };
             let has = object.i64_at(&["status", available]).unwrap_or(0);
-            let updated = object.i64_at(&["status", "updatedReplicas"]).unwrap_or(wanted);
+            // Absent is none: so says a rollout that has only begun. A ReplicaSet has no such field.
+            let none_yet = if *kind == kind::DEPLOYMENT { 0 } else { wanted };
+            let updated = object.i64_at(&["status", "updatedReplicas"]).unwrap_or(none_yet);
             let all = object.i64_at(&["status", "replicas"]).unwrap_or(0);
             let seen = object.i64_at(&["status", "observedGeneration"]).unwrap_or(0) >= object.generation();
             let paused = object.at(&["spec", "paused"]) == Some(&Value::Bool(true));
@@ -481,5 +494,37 @@ mod tests {
         let asks = json!({"volumes": [{"name": "v", "emptyDir": {}}], "securityContext": {}});
         let report = report_of(vec![pod(ready(), asks)]);
         assert_eq!(report.notes, ["volumes are not mounted in this version (pod default/web-1)"]);
+    }
+
+    fn of(objects: impl IntoIterator<Item = Value>) -> Report {
+        let snapshot: Snapshot = objects.into_iter().filter_map(Object::from_value).collect();
+        report("lab", &snapshot, &Progress { made: u64::MAX, failed: Vec::new() })
+    }
+
+    fn rollout(status: Value) -> Report {
+        of([json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "default", "generation": 2},
+            "spec": {"replicas": 2}, "status": status})])
+    }
+
+    #[test]
+    fn a_rollout_that_has_only_begun_is_waited_for() {
+        let old = json!({"observedGeneration": 2, "replicas": 2, "readyReplicas": 2, "availableReplicas": 2});
+        assert_eq!(rollout(old.clone()).waiting.len(), 1, "none of the pods is of the new template");
+        let mut new = old;
+        new["updatedReplicas"] = json!(2);
+        assert!(rollout(new).ready);
+    }
+
+    #[test]
+    fn a_pod_bound_to_no_node_names_the_node_and_those_there_are() {
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "w1-k8s"},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"},
+            "spec": {"nodeName": "w9-k8s"}, "status": {"phase": "Pending"}});
+        let report = of([node, pod]);
+        let [waiting] = &report.waiting[..] else { panic!("{:?}", report.waiting) };
+        assert_eq!(waiting.cause, "it is bound to node w9-k8s, which does not exist");
+        assert!(waiting.stuck && waiting.next.as_deref().is_some_and(|next| next.ends_with("w1-k8s")));
     }
 }

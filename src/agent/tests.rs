@@ -236,33 +236,3 @@ fn the_default_lab_without_pods_is_the_notes_cluster() {
     assert_eq!(names, ["lab.client", "lab.lan", "lab.m-k8s", "lab.w1-k8s", "lab.w2-k8s", "lab.w3-k8s"]);
     assert_eq!(Lab::default().complete_nodes().unwrap().len(), 4);
 }
-
-/// New connections go elsewhere before a pod is asked to end: a rolling update refuses nobody.
-#[test]
-fn a_deleted_pod_is_stopped_once_it_is_out_of_its_services() {
-    let mut rig = rig(two_pods());
-    rig.sync();
-    let uid = rig.pod("web-1").unwrap().uid().to_string();
-    let slice = |endpoints: Value| {
-        object(json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-            "metadata": {"name": "web-x", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
-            "addressType": "IPv4", "endpoints": endpoints, "ports": []}))
-    };
-    let conditions = json!({"ready": true, "serving": true, "terminating": false});
-    let target = json!({"kind": "Pod", "name": "web-1", "namespace": "default", "uid": uid});
-    let serving = slice(json!([{"addresses": ["10.244.1.2"], "conditions": conditions, "targetRef": target}]));
-    rig.store.write(Write::Create(serving)).unwrap();
-    let delete = Delete {
-        key: Key::new(&kind::POD, "default", "web-1"),
-        uid: None,
-        grace_seconds: None,
-        propagation: Propagation::Background,
-    };
-    rig.store.write(Write::Delete(delete)).unwrap();
-    rig.kernel.take_actions();
-    rig.sync();
-    assert_eq!(rig.kernel.take_actions(), Vec::<String>::new(), "still an endpoint");
-    rig.store.write(Write::Update(slice(json!([])), Part::Spec)).unwrap();
-    rig.sync();
-    assert_eq!(rig.kernel.take_actions(), ["stop pod default/web-1 (grace 30s)"]);
-}

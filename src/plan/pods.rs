@@ -1,6 +1,6 @@
 //! Pods that are bound to a node and have an address: their cable, their files, their containers.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -19,7 +19,6 @@ pub const POD_IPS: &str = "nslab.dev/pod-ips";
 
 pub fn add(desired: &mut Desired, snapshot: &Snapshot, lab: &Lab, nodes: &[Node], machine: &Machine) {
     let mut links: BTreeMap<(String, bool), BTreeMap<String, String>> = BTreeMap::new();
-    let draining = not_yet_drained(snapshot);
     for object in snapshot.list(&kind::POD) {
         let Ok(view) = object.view::<PodView>() else { continue };
         let Some(spec) = &view.spec else { continue };
@@ -46,9 +45,6 @@ pub fn add(desired: &mut Desired, snapshot: &Snapshot, lab: &Lab, nodes: &[Node]
             links.entry(key).or_insert_with_key(|(ns, links)| services::environment(snapshot, ns, *links));
         let mut pod = pod(object, &view, lab, node, machine, netns, addresses, service_links);
         pod.service_account = service_account(snapshot, object.namespace(), spec);
-        if draining.contains(object.uid()) {
-            pod.stopping = None;
-        }
         desired.pods.insert(format!("{}/{}", object.namespace(), object.name()), Arc::new(pod));
     }
 }
@@ -62,28 +58,6 @@ fn service_account(snapshot: &Snapshot, namespace: &str, spec: &PodSpec) -> Opti
     };
     let wanted = spec.automount_service_account_token.or_else(of_account).unwrap_or(true);
     wanted.then(|| name.to_string())
-}
-
-/// Pods that were deleted, but that Services still send new connections to. They are asked to end once they are out of
-/// their Services, so that nobody is refused; the controllers see to that within a moment.
-fn not_yet_drained(snapshot: &Snapshot) -> HashSet<String> {
-    let terminating = snapshot.list(&kind::POD).filter(|pod| pod.is_terminating());
-    let terminating: HashSet<&str> = terminating.map(|pod| pod.uid()).collect();
-    let mut found = HashSet::new();
-    if terminating.is_empty() {
-        return found;
-    }
-    for slice in snapshot.list(&kind::ENDPOINT_SLICE) {
-        for endpoint in slice.at(&["endpoints"]).and_then(Value::as_array).into_iter().flatten() {
-            let conditions = &endpoint["conditions"];
-            // One that is said to be terminating stays listed for those who want it so (publishNotReadyAddresses).
-            let serves = conditions["ready"] != false && conditions["terminating"] != true;
-            if let Some(uid) = endpoint["targetRef"]["uid"].as_str().filter(|uid| serves && terminating.contains(uid)) {
-                found.insert(uid.to_string());
-            }
-        }
-    }
-    found
 }
 
 fn annotated_addresses(pod: &Object) -> Vec<IpAddr> {

@@ -1,5 +1,6 @@
 //! The rules that are the same whatever Services there are, and the chains that depend on a number of endpoints only.
-//! They are kube-proxy's behaviour in nftables mode, over maps instead of a chain for each Service.
+//! They are kube-proxy's behaviour in nftables mode, over maps instead of a chain for each Service, and the one rule that
+//! network plugins add: pods go out under their node's address.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -59,7 +60,7 @@ pub fn table(family: Family, nat: &Nat) -> Vec<Op<'static>> {
     let mut rule = |chain, exprs, comment| ops.push(Op::AddRule(family, Rule { chain, exprs, comment }));
     rule(Chain::MarkForMasquerade, mark(!MASQUERADE_MARK, MASQUERADE_MARK), "");
     for subnet in of_family(family, &nat.pod_subnets) {
-        let mut exprs = within(source(family, R0), subnet);
+        let mut exprs = within(source(family, R0), Comparison::Equal, subnet);
         exprs.push(Expr::Verdict(Verdict::Return));
         rule(Chain::MarkFromOutside, exprs, "pods");
     }
@@ -83,7 +84,7 @@ pub fn table(family: Family, nat: &Nat) -> Vec<Op<'static>> {
     ];
     rule(Chain::ClusterIpsCheck, known, "a port that the Service does not have");
     for subnet in of_family(family, &nat.service_subnets) {
-        let mut exprs = within(destination(family, R0), subnet);
+        let mut exprs = within(destination(family, R0), Comparison::Equal, subnet);
         exprs.push(Expr::Verdict(Verdict::Drop));
         rule(Chain::ClusterIpsCheck, exprs, "no Service has this address");
     }
@@ -100,6 +101,14 @@ pub fn table(family: Family, nat: &Nat) -> Vec<Op<'static>> {
     hairpin.extend(has_bit(ConntrackKey::Status, STATUS_DNAT));
     hairpin.push(Expr::Masquerade);
     rule(Chain::NatPostrouting, hairpin, "a pod that calls itself through its Service");
+    for pods in of_family(family, &nat.pod_subnets) {
+        let mut exprs = within(source(family, R0), Comparison::Equal, pods);
+        for pods in of_family(family, &nat.pod_subnets) {
+            exprs.extend(within(destination(family, R0), Comparison::NotEqual, pods));
+        }
+        exprs.push(Expr::Masquerade);
+        rule(Chain::NatPostrouting, exprs, "pods to the world outside, which knows no way back to a pod");
+    }
     let unmarked = vec![
         Expr::Mark { to: R0 },
         Expr::Bitwise { register: R0, mask: Value::EMPTY.native(MASQUERADE_MARK), xor: Value::EMPTY.native(0) },
@@ -184,8 +193,8 @@ fn of_family(family: Family, subnets: &[IpNet]) -> impl Iterator<Item = &IpNet> 
     subnets.iter().filter(move |subnet| Family::of(&subnet.addr()) == family)
 }
 
-/// The address that `load` puts into the first register is in `subnet`.
-fn within(load: Expr, subnet: &IpNet) -> Vec<Expr> {
+/// The address that `load` puts into the first register is in `subnet`, or with `NotEqual` is not.
+fn within(load: Expr, op: Comparison, subnet: &IpNet) -> Vec<Expr> {
     let zero = match subnet {
         IpNet::V4(_) => Value::EMPTY.field(&[0; 4]),
         IpNet::V6(_) => Value::EMPTY.field(&[0; 16]),
@@ -193,12 +202,7 @@ fn within(load: Expr, subnet: &IpNet) -> Vec<Expr> {
     vec![
         load,
         Expr::Bitwise { register: R0, mask: Value::EMPTY.address(subnet.netmask()), xor: zero },
-        compare(
-            R0,
-            Comparison::Equal,
-            Value::EMPTY.address(subnet.network()),
-            Family::of(&subnet.network()).address_len(),
-        ),
+        compare(R0, op, Value::EMPTY.address(subnet.network()), Family::of(&subnet.network()).address_len()),
     ]
 }
 

@@ -137,8 +137,7 @@ pub static IMAGES: &[Image] = &[
         .tags(Tags::Versions { major: 1, max_minor: 60 }),
     image(&["httpd"], &["httpd-foreground"])
         .applet("httpd", &["httpd-foreground", "httpd"], Tag, &[80])
-        .tags(Tags::Versions { major: 2, max_minor: 4 })
-        .working_dir("/usr/local/apache2"),
+        .tags(Tags::Versions { major: 2, max_minor: 4 }),
     image(&["sysnet4admin/echo-hname", "sysnet4admin/chk-hn"], NGINX).applet(
         "echo-hname",
         &["nginx"],

@@ -108,7 +108,7 @@ fn node_port() {
     }
     assert_eq!(tcp(Origin::Link, POD, "10.244.1.1:30080"), dnat("10.244.1.3:8080", true), "any address of the node");
     assert_eq!(tcp(Origin::Node, "127.0.0.1", "127.0.0.1:30080"), ACCEPT, "but loopback");
-    assert_eq!(tcp(Origin::Link, POD, "192.168.1.102:30080"), ACCEPT, "another node's");
+    assert_eq!(tcp(Origin::Link, OUTSIDE, "192.168.1.102:30080"), ACCEPT, "another node's");
     let udp = run(Origin::Link, Protocol::Udp, OUTSIDE, "192.168.1.101:30080", 0).fate;
     assert_eq!(udp, ACCEPT, "another protocol");
 }
@@ -127,7 +127,8 @@ fn service_addresses_that_lead_nowhere() {
         assert_eq!(tcp(from, source, "10.96.0.10:81"), Fate::Reject, "a wrong port");
         assert_eq!(tcp(from, source, "10.96.0.10:53"), Fate::Reject, "the right port of another protocol");
         assert_eq!(tcp(from, source, "10.96.7.7:80"), Fate::Drop, "an address that no Service has");
-        assert_eq!(tcp(from, source, "10.112.0.1:80"), ACCEPT, "beyond the Services' subnet");
+        let beyond = Fate::Accept { masquerade: source == POD };
+        assert_eq!(tcp(from, source, "10.112.0.1:80"), beyond, "beyond the Services' subnet");
     }
 }
 
@@ -136,6 +137,16 @@ fn other_traffic_passes_unchanged() {
     assert_eq!(tcp(Origin::Link, POD, "10.244.2.2:80"), ACCEPT);
     assert_eq!(tcp(Origin::Link, OUTSIDE, "192.168.1.101:22"), ACCEPT);
     assert_eq!(tcp(Origin::Node, NODE, "192.168.1.1:53"), ACCEPT);
+}
+
+#[test]
+fn pods_go_out_under_their_nodes_address() {
+    let outside = Fate::Accept { masquerade: true };
+    assert_eq!(tcp(Origin::Link, POD, "192.168.1.20:80"), outside, "the LAN has no route to a pod");
+    assert_eq!(tcp(Origin::Link, POD, "192.168.1.102:30080"), outside, "another node");
+    assert_eq!(tcp(Origin::Link, "fd00:10:244::9", "[fd00::20]:80"), outside);
+    assert_eq!(tcp(Origin::Link, POD, "10.244.2.2:80"), ACCEPT, "another node's pod sees the pod itself");
+    assert_eq!(tcp(Origin::Link, "fd00:10:244::9", "[fd00:10:244::2]:80"), ACCEPT);
 }
 
 #[test]
