@@ -105,3 +105,47 @@ fn the_notes_clusterip_chapter() {
     endpoints.matches_line(&["kubernetes", "192.168.1.10:6443"]);
     lab.down();
 }
+
+/// What cannot be had is refused with the reason, and leaves everything as it was.
+#[test]
+fn refusals_change_nothing() {
+    let lab = Lab::nothing_yet();
+    let bad = std::env::temp_dir().join(format!("nslab-refused-{}.yaml", std::process::id()));
+    let two = "apiVersion: v1\nkind: Service\nmetadata: {name: good}\nspec:\n  ports: [{port: 80}]\n---\n\
+               apiVersion: v1\nkind: Service\nmetadata:\n  name: hogehogeService\nspec:\n  ports: [{port: 80}]\n";
+    std::fs::write(&bad, two).unwrap();
+    let file = bad.to_str().unwrap();
+    lab.run("lab", &["up", file])
+        .fails()
+        .has(&format!("{file}:10:9: metadata.name: Invalid value"))
+        .has("hogehoge-service");
+    lab_rig::nothing_is_left();
+
+    lab.run("lab", &["up"]).ok();
+    lab.run("lab", &["up", file]).fails();
+    lab.kubectl("get service good").fails().has("services \"good\" not found");
+    std::fs::remove_file(&bad).unwrap();
+
+    let clash = lab.lab("up --name other").fails();
+    clash.has("192.168.1.0/24").has("lanSubnet");
+    assert!(!std::path::Path::new("/run/nslab/other").exists(), "a lab that was refused is no lab");
+    assert_eq!(lab.lab("status -o json").ok().stdout.matches("\"lab\":").count(), 1);
+
+    let lock = std::fs::File::open("/run/nslab/lab/lock").expect("the lock's file");
+    lock.lock().expect("the lock");
+    lab.lab("up").fails().has("is at work on this lab");
+    lab.lab("down").fails().has("is at work on this lab");
+    drop(lock);
+    lab.down();
+}
+
+/// Where one lab runs under another name, a command that names none means that one.
+#[test]
+fn the_only_lab_needs_no_name() {
+    let lab = Lab::nothing_yet();
+    lab.lab("up --name solo labs/nodeport").ok();
+    lab.lab("up").ok().has("Nothing changed: the lab \"solo\"");
+    lab.kubectl("get pods").ok().matches_line(&["np-pods-", "Running"]);
+    lab.lab("down --volumes").ok().has("Lab \"solo\" is down");
+    lab_rig::nothing_is_left();
+}

@@ -12,6 +12,9 @@ pub struct PlanArgs {
     /// Manifests: files, directories, or - for standard input.
     #[arg(value_name = "FILE|DIR|-")]
     pub files: Vec<PathBuf>,
+    /// Directories with all that is below them.
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
     /// Do not plug this machine into the lab's LAN.
     #[arg(long)]
     pub no_host: bool,

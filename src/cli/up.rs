@@ -16,6 +16,9 @@ pub struct UpArgs {
     /// Manifests: files, directories, or - for standard input.
     #[arg(value_name = "FILE|DIR|-")]
     pub files: Vec<PathBuf>,
+    /// Directories with all that is below them.
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
     /// How long to wait until all is ready, such as 500ms, 30s, 5m.
     #[arg(long, default_value = "60s", value_name = "TIME")]
     pub timeout: Period,

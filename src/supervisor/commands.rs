@@ -12,6 +12,14 @@ use super::{doctor, down, dry_run, status, up};
 
 pub const DEFAULT_NAME: &str = "lab";
 
+/// The lab that is meant where none is named: the only one there is, else the one that `lab up` makes.
+pub fn name_of_the_only_lab() -> String {
+    match down::labs().as_slice() {
+        [only] => only.clone(),
+        _ => DEFAULT_NAME.to_string(),
+    }
+}
+
 fn tokio() -> Result<tokio::runtime::Runtime, String> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("start: {e}"))
 }
@@ -30,7 +38,7 @@ pub fn up(name: Option<&str>, args: &UpArgs) -> u8 {
 }
 
 pub fn down(name: Option<&str>, args: &DownArgs) -> u8 {
-    let labs = if args.all { down::labs() } else { vec![name.unwrap_or(DEFAULT_NAME).to_string()] };
+    let labs = if args.all { down::labs() } else { vec![name.map_or_else(name_of_the_only_lab, str::to_string)] };
     if labs.is_empty() {
         println!("There is no lab on this machine: nothing to take down.");
     }
@@ -57,9 +65,15 @@ pub fn plan(name: Option<&str>, args: &PlanArgs) -> u8 {
 }
 
 fn try_plan(name: Option<&str>, args: &PlanArgs) -> Result<(), String> {
-    let read = up::read(&args.files).map_err(|e| e.to_string())?;
+    let read = up::read(&args.files, args.recursive).map_err(|e| e.to_string())?;
     let name = up::lab_name(name, &read).map_err(|e| e.to_string())?;
-    let base = tokio()?.block_on(up::objects_of(&Layout::new(&name)));
+    let layout = Layout::new(&name);
+    let base = tokio()?.block_on(up::objects_of(&layout));
+    if base.is_empty() && layout.run().exists() {
+        eprintln!(
+            "note: lab \"{name}\" is there, but its objects cannot be seen (sudo?): this is the plan of a new one"
+        );
+    }
     let lab = read.lab.clone().map_or_else(Lab::default, |(lab, _)| lab);
     let manifests: Vec<_> = read.documents.iter().map(|document| document.object.to_value()).collect();
     let run = dry_run::dry_run(&name, base, &lab, !args.no_host, &manifests, &super::machine());

@@ -28,7 +28,9 @@ pub fn all(runtime: &tokio::runtime::Runtime, only: Option<&str>) -> Vec<LabStat
 async fn one(lab: &str) -> Result<Report, String> {
     let layout = Layout::new(lab);
     if layout.run().exists() && Lock::holder(&layout.supervisor_lock()).is_none() {
-        return Err("its supervisor is not running: sudo lab up takes it over, sudo lab down removes it".into());
+        return Err(format!(
+            "its supervisor is not running: sudo lab up --name {lab} takes it over, sudo lab down --name {lab} removes it"
+        ));
     }
     if !layout.run().exists() {
         return Err(format!("it is down; data is kept in {}", layout.state().display()));

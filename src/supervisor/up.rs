@@ -48,11 +48,11 @@ pub struct Read {
 }
 
 /// Reads and checks every file before anything is changed.
-pub fn read(files: &[std::path::PathBuf]) -> Result<Read, UpError> {
+pub fn read(files: &[std::path::PathBuf], recursive: bool) -> Result<Read, UpError> {
     let inputs: Vec<manifest::Input> =
         files.iter().map(|file| manifest::Input::from_argument(&file.to_string_lossy())).collect();
     let documents =
-        manifest::read(&inputs, manifest::Options::default()).map_err(|problems| UpError(problems.to_string()))?;
+        manifest::read(&inputs, manifest::Options { recursive }).map_err(|problems| UpError(problems.to_string()))?;
     let (labs, documents): (Vec<Document>, Vec<Document>) =
         documents.into_iter().partition(|d| d.object.kind().is_some_and(|k| *k == kind::LAB));
     let mut lab = None;
@@ -77,7 +77,7 @@ pub fn read(files: &[std::path::PathBuf]) -> Result<Read, UpError> {
 /// The lab's name: from the command line, else from the Lab document.
 pub fn lab_name(asked: Option<&str>, read: &Read) -> Result<String, UpError> {
     let written = || read.lab.as_ref().and_then(|(lab, _)| lab.metadata.name.clone());
-    let name = asked.map(str::to_string).or_else(written).unwrap_or_else(|| super::commands::DEFAULT_NAME.to_string());
+    let name = asked.map(str::to_string).or_else(written).unwrap_or_else(super::commands::name_of_the_only_lab);
     match crate::object::lab::name_error(&name) {
         None => Ok(name),
         Some(reason) => Err(UpError(reason)),
@@ -86,7 +86,7 @@ pub fn lab_name(asked: Option<&str>, read: &Read) -> Result<String, UpError> {
 
 pub fn up(asked: Option<&str>, args: &UpArgs, runtime: &tokio::runtime::Runtime) -> Result<(), UpError> {
     let mut progress = Progress::new(args);
-    let read = read(&args.files)?;
+    let read = read(&args.files, args.recursive)?;
     for document in &read.documents {
         for note in &document.notes {
             progress.note(&note.to_string());
@@ -98,8 +98,15 @@ pub fn up(asked: Option<&str>, args: &UpArgs, runtime: &tokio::runtime::Runtime)
         let why = "it makes network namespaces, which only root may";
         return Err(UpError(format!("bring up lab \"{name}\": {why}; run it with sudo")));
     }
+    let was_there = layout.run().exists();
     let lock = Lock::take(&layout.lock()).map_err(because(&format!("bring up lab \"{name}\"")))?;
-    let started = bring_up(&layout, &read, args, &mut progress)?;
+    let started = bring_up(&layout, &read, args, &mut progress).inspect_err(|_| {
+        // Nothing was started: the lock's file must not look like a lab.
+        if !was_there && Lock::holder(&layout.supervisor_lock()).is_none() && !layout.record().exists() {
+            let _ = std::fs::remove_dir_all(layout.run());
+            let _ = std::fs::remove_dir(crate::layout::RUN);
+        }
+    })?;
     let client = Client::new(&name, layout.api_socket());
     if !started {
         runtime.block_on(change_lab(&client, read.lab.as_ref(), &mut progress))?;

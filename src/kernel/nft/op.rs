@@ -202,7 +202,7 @@ impl Set {
             Set::NoEndpointServices => "ClusterIPs and ports without endpoints",
             Set::NoEndpointNodePorts => "NodePorts without endpoints",
             Set::ClusterIps => "ClusterIPs that a Service has",
-            Set::Hairpin => "pods of this node, each from itself to itself",
+            Set::Hairpin => "endpoints, each from itself to itself",
         }
     }
 
