@@ -352,7 +352,11 @@ fn starts(steps: &mut Steps, from: &Desired, to: &Desired) {
             .filter(|before| before.uid == pod.uid && from.runtimes.get(&before.node) == to.runtimes.get(&before.node));
         let (key, pod) = (key.clone(), pod.clone());
         match before {
-            // One that ended before it began has nothing to start; its agent only has to say so.
+            // It ended while nobody looked, or never began: there is nothing to start, and its agent only has to say
+            // so. What an earlier supervisor may have started of it, and not noted, goes.
+            None if pod.stopping.is_some() => {
+                steps.add(Action::RemovePod { key, pod }, "the pod was deleted and no longer runs");
+            }
             None => {
                 let reason = format!("it is bound to {}", pod.node);
                 steps.add(Action::StartPod { key, pod }, reason);

@@ -89,6 +89,12 @@ impl Rig {
         self.pod(name).unwrap().str_at(&["status", "phase"]).unwrap_or_default().to_string()
     }
 
+    fn delete(&self, name: &str) {
+        let key = Key::new(&kind::POD, "default", name);
+        let delete = Delete { key, uid: None, grace_seconds: None, propagation: Propagation::Background };
+        self.store.write(Write::Delete(delete)).unwrap();
+    }
+
     fn made(&self) -> Desired {
         Desired { lab: "lab".into(), ..self.kernel.has() }
     }
@@ -109,13 +115,7 @@ fn a_pod_lives_and_dies() {
     assert_eq!(rig.pod("web-1").unwrap().str_at(&["status", "podIP"]), Some("10.244.1.2"));
 
     let uid = rig.pod("web-1").unwrap().uid().to_string();
-    let delete = Delete {
-        key: Key::new(&kind::POD, "default", "web-1"),
-        uid: None,
-        grace_seconds: None,
-        propagation: Propagation::Background,
-    };
-    rig.store.write(Write::Delete(delete)).unwrap();
+    rig.delete("web-1");
     rig.kernel.take_actions();
     rig.sync();
     assert_eq!(rig.kernel.take_actions(), ["stop pod default/web-1 (grace 30s)"]);
@@ -179,6 +179,33 @@ fn a_node_that_went_down_is_started_again_with_its_pods() {
     rig.event(rig.container("web-1", 1, ContainerEvent::Started { pid: 43 }));
     let restarts = rig.pod("web-1").unwrap().at(&["status"]).unwrap()["containerStatuses"][0]["restartCount"].clone();
     assert_eq!(restarts, 1);
+}
+
+/// With its node went the process that would have reported the pod's end.
+#[test]
+fn a_deleted_pod_ends_with_its_node() {
+    let mut rig = rig(two_pods());
+    rig.sync();
+    rig.event(rig.container("web-1", 0, ContainerEvent::Started { pid: 42 }));
+    rig.delete("web-1");
+    rig.sync();
+    rig.event(Event::NodeDown { node: "w1-k8s".into() });
+    assert!(rig.pod("web-1").is_none(), "it waits for nobody");
+    rig.sync();
+    assert_eq!(rig.made(), rig.desired());
+}
+
+/// The pod ended while no supervisor listened, or was never started by the one that died.
+#[test]
+fn a_new_supervisor_starts_no_deleted_pod() {
+    let first = rig(two_pods());
+    first.delete("web-1");
+    let mut second = rig_with(first.store.clone(), first.kernel.clone(), nothing());
+    second.sync();
+    assert_eq!(first.kernel.containers(), ["default/web-2/c#0"]);
+    assert!(second.pod("web-1").is_none(), "it waits for nobody");
+    second.sync();
+    assert_eq!(second.made(), second.desired());
 }
 
 #[test]
