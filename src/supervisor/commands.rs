@@ -66,6 +66,9 @@ pub fn plan(name: Option<&str>, args: &PlanArgs) -> u8 {
 
 fn try_plan(name: Option<&str>, args: &PlanArgs) -> Result<(), String> {
     let read = up::read(&args.files, args.recursive).map_err(|e| e.to_string())?;
+    for note in read.documents.iter().flat_map(|document| &document.notes) {
+        eprintln!("{note}");
+    }
     let name = up::lab_name(name, &read).map_err(|e| e.to_string())?;
     let layout = Layout::new(&name);
     let base = tokio()?.block_on(up::objects_of(&layout));

@@ -53,6 +53,7 @@ pub fn read(files: &[std::path::PathBuf], recursive: bool) -> Result<Read, UpErr
         files.iter().map(|file| manifest::Input::from_argument(&file.to_string_lossy())).collect();
     let documents =
         manifest::read(&inputs, manifest::Options { recursive }).map_err(|problems| UpError(problems.to_string()))?;
+    manifest::check(&documents).map_err(|problems| UpError(problems.to_string()))?;
     let (labs, documents): (Vec<Document>, Vec<Document>) =
         documents.into_iter().partition(|d| d.object.kind().is_some_and(|k| *k == kind::LAB));
     let mut lab = None;
