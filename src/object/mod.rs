@@ -24,7 +24,7 @@ pub use snapshot::Snapshot;
 pub use write::Write;
 
 use std::any::Any;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -34,8 +34,10 @@ use serde_json::{Map, Value};
 pub struct Object {
     json: Map<String, Value>,
     /// The typed view, decoded at the first use. One object is only ever viewed as one type.
-    view: OnceLock<Result<Arc<dyn Any + Send + Sync>, ViewError>>,
+    view: Mutex<Option<View>>,
 }
+
+type View = Result<Arc<dyn Any + Send + Sync>, ViewError>;
 
 /// Why an object's JSON does not fit the type of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,7 +50,7 @@ pub struct ViewError {
 
 impl Clone for Object {
     fn clone(&self) -> Self {
-        Object { json: self.json.clone(), view: OnceLock::new() }
+        Object { json: self.json.clone(), view: Mutex::default() }
     }
 }
 
@@ -60,7 +62,7 @@ impl PartialEq for Object {
 
 impl Object {
     pub fn from_map(json: Map<String, Value>) -> Self {
-        Object { json, view: OnceLock::new() }
+        Object { json, view: Mutex::default() }
     }
 
     /// Takes a JSON object; `None` when `value` is a list, string, number, ...
@@ -85,7 +87,7 @@ impl Object {
 
     /// The JSON to change; forgets the typed view.
     pub fn json_mut(&mut self) -> &mut Map<String, Value> {
-        self.view = OnceLock::new();
+        self.view = Mutex::default();
         &mut self.json
     }
 
@@ -99,19 +101,25 @@ impl Object {
 
     /// The typed view, decoded once per object.
     pub fn view<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<T>, ViewError> {
-        let any = self.view.get_or_init(|| {
+        let decode = || -> View {
             T::deserialize(&self.json).map(|t| Arc::new(t) as Arc<dyn Any + Send + Sync>).map_err(|error| ViewError {
                 kind: self.kind_name().to_string(),
                 name: self.name().to_string(),
                 reason: error.to_string(),
             })
-        });
-        let any = any.clone()?;
+        };
+        // What is behind the lock is whole or absent, whoever panicked while holding it.
+        let any = self.view.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(decode).clone()?;
         any.downcast::<T>().map_err(|_| ViewError {
             kind: self.kind_name().to_string(),
             name: self.name().to_string(),
             reason: format!("it was viewed as another type than {}", std::any::type_name::<T>()),
         })
+    }
+
+    /// Frees the typed view of an object that is only kept to be looked up: a view is larger than the JSON.
+    pub fn forget_view(&self) {
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     // ---- fields every object has -------------------------------------------------------------------------------

@@ -65,6 +65,10 @@ impl<'a> Batch<'a> {
             log.append(self.version_before, &self.events).map_err(|error| WriteError::Storage(error.to_string()))?;
         }
         for event in std::mem::take(&mut self.events) {
+            // From here on it is history, where only its JSON is asked for.
+            if let Some(before) = &event.before {
+                before.forget_view();
+            }
             self.state.history.push(event);
         }
         Ok(())
