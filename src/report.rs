@@ -482,7 +482,9 @@ mod tests {
                 "no node takes it: 0/4 nodes",
             ),
         ] {
-            let report = report_of(vec![pod(status.clone(), json!({}))]);
+            let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "w1-k8s"},
+                "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+            let report = report_of(vec![node, pod(status.clone(), json!({}))]);
             let [waiting] = report.waiting.as_slice() else { panic!("{status}: {:?}", report.waiting) };
             assert_eq!(waiting.stuck, stuck, "{status}");
             assert!(waiting.cause.contains(cause), "{}", waiting.cause);
