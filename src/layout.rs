@@ -96,6 +96,7 @@ impl Layout {
 
     /// `<container>/<attempt>.log` below it, in the kubelet's format: `TIME stdout|stderr F|P TEXT`.
     pub fn pod_logs(&self, namespace: &str, pod: &str, uid: &str) -> PathBuf {
-        self.state().join("logs").join(format!("{namespace}_{pod}_{uid}"))
+        // A directory for each, since the three together may be longer than a file's name.
+        self.state().join("logs").join(namespace).join(pod).join(uid)
     }
 }

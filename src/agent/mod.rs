@@ -63,6 +63,8 @@ pub struct Agent {
     pods: PodStates,
     /// What each pod's status was made of when it was found to be written already, so that it is not made again.
     written: BTreeMap<String, StatusInputs>,
+    /// Pods that have logs, by uid: they stay as long as the pod's object does.
+    logged: BTreeMap<String, (String, String)>,
     /// The snapshot that was planned for last.
     planned: Option<u64>,
     retry_at: Option<Timestamp>,
@@ -79,6 +81,8 @@ impl Agent {
         record: PathBuf,
         recovered: Recovered,
     ) -> Self {
+        let of_pod = |pod: &Arc<Pod>| (pod.uid.clone(), (pod.namespace.clone(), pod.name.clone()));
+        let logged = recovered.actual.pods.values().map(of_pod).collect();
         let mut agent = Agent {
             lab,
             store,
@@ -90,6 +94,7 @@ impl Agent {
             actual: recovered.actual,
             pods: recovered.pods,
             written: BTreeMap::new(),
+            logged,
             planned: None,
             retry_at: None,
         };
@@ -206,13 +211,30 @@ impl Agent {
             self.planned = Some(snapshot.resource_version());
             self.retry_at = None;
             match plan::plan(&self.lab, &snapshot, &self.machine) {
-                Ok(desired) => self.make(&desired, said),
+                Ok(desired) => {
+                    self.make(&desired, said);
+                    self.remove_logs(&snapshot);
+                }
                 // The API refuses such a document; one that is there all the same is shown, and nothing changes.
                 Err(error) => self.set_failed(vec![("the Lab document".to_string(), error.to_string())]),
             }
         }
         self.write_status(&snapshot, now);
         self.lock_progress().made = snapshot.resource_version();
+    }
+
+    /// Removes the logs of pods whose objects are gone. Those of pods that have only finished stay.
+    fn remove_logs(&mut self, snapshot: &Snapshot) {
+        let kernel = &self.kernel;
+        self.logged.retain(|uid, (namespace, name)| {
+            if snapshot.find(&kind::POD, namespace, name).is_some_and(|pod| pod.uid() == uid) {
+                return true;
+            }
+            if let Err(error) = kernel.remove_logs(namespace, name, uid) {
+                eprintln!("{error}");
+            }
+            false
+        });
     }
 
     fn make(&mut self, desired: &Desired, said: &mut Vec<Said>) {
@@ -226,6 +248,9 @@ impl Agent {
         self.actual.lab.clone_from(&desired.lab);
         for (key, (state, orders)) in applied.started {
             said.extend(orders.into_iter().filter_map(|order| Said::of(&key, order)));
+            if let Some(pod) = self.actual.pods.get(&key) {
+                self.logged.insert(pod.uid.clone(), (pod.namespace.clone(), pod.name.clone()));
+            }
             self.pods.insert(key, state);
         }
         for event in applied.refused {

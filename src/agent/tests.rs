@@ -122,7 +122,10 @@ fn a_pod_lives_and_dies() {
     rig.event(Event::PodStopped { pod_uid: uid });
     assert!(rig.pod("web-1").is_none(), "the pod is gone once its containers are");
     rig.sync();
-    assert_eq!(rig.kernel.take_actions(), ["remove pod default/web-1", "netns delete lab.default.web-1"]);
+    assert_eq!(
+        rig.kernel.take_actions(),
+        ["remove pod default/web-1", "netns delete lab.default.web-1", "remove logs of default/web-1"]
+    );
     assert_eq!(rig.made(), rig.desired());
 }
 

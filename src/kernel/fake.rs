@@ -103,4 +103,9 @@ impl Kernel for Fake {
         state.containers.push(name);
         Ok(())
     }
+
+    fn remove_logs(&self, namespace: &str, pod: &str, _: &str) -> Result<(), KernelError> {
+        self.lock().actions.push(format!("remove logs of {namespace}/{pod}"));
+        Ok(())
+    }
 }

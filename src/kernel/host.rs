@@ -240,6 +240,29 @@ impl Kernel for Host {
         };
         self.node(&pod.node)?.client.start_container(spec).map_err(|error| KernelError(error.to_string()))
     }
+
+    fn remove_logs(&self, namespace: &str, pod: &str, uid: &str) -> Result<(), KernelError> {
+        let during = |error| KernelError(format!("remove the logs of pod {namespace}/{pod}: {error}"));
+        self.remove_log_directory(namespace, pod, uid).map_err(during)
+    }
+}
+
+impl Host {
+    /// Takes the directories above it along that are empty now.
+    fn remove_log_directory(&self, namespace: &str, pod: &str, uid: &str) -> std::io::Result<()> {
+        let directory = self.layout.pod_logs(namespace, pod, uid);
+        match std::fs::remove_dir_all(&directory) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        for above in directory.ancestors().skip(1).take(2) {
+            // Another pod of the name or namespace may be in it.
+            if std::fs::remove_dir(above).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Sessions for Host {

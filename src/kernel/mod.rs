@@ -27,6 +27,9 @@ pub trait Kernel: Send + Sync {
 
     /// Starts a container of a pod that was started. What becomes of it comes as an [`Event`].
     fn start_container(&self, pod: &Pod, container: &Container, attempt: u32) -> Result<(), KernelError>;
+
+    /// Removes the logs of a pod that is no more.
+    fn remove_logs(&self, namespace: &str, pod: &str, uid: &str) -> Result<(), KernelError>;
 }
 
 /// Why a step could not be made: what was being done, to what, why it failed and what to do next.

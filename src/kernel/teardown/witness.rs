@@ -31,6 +31,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long to wait for namespaces that neither a process nor a mount holds. Connections that are being closed do, the
 /// longest of which take the kernel two minutes to give up.
 const PATIENCE_WITH_SOCKETS: Duration = Duration::from_secs(5);
+/// A node that was being started when its supervisor was killed is in no record, and ends by itself when it finds that
+/// nobody tells it what it is to be.
+const PATIENCE_WITH_PROCESSES: Duration = Duration::from_secs(2);
+/// The end of a process rings no bell as long as another one holds the namespace.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 pub struct Witness {
     space: Space,
@@ -166,12 +171,14 @@ impl Witness {
             let held_now = held.iter().any(|(subject, _)| {
                 self.subjects.iter().any(|(number, known)| known == *subject && alive.contains(number))
             });
-            if held_now || since.elapsed() > PATIENCE_WITH_SOCKETS {
+            let patience = if held_now { PATIENCE_WITH_PROCESSES } else { PATIENCE_WITH_SOCKETS };
+            if since.elapsed() > patience {
                 let alive = alive.iter().filter_map(|number| self.subjects.get(number));
                 report.left.extend(alive.map(|subject| leftover(subject, held.get(subject))));
                 return Ok(false);
             }
-            self.wait_for_bell(PATIENCE_WITH_SOCKETS.saturating_sub(since.elapsed()))?;
+            let left = patience.saturating_sub(since.elapsed());
+            self.wait_for_bell(if held_now { left.min(LOOK_AGAIN) } else { left })?;
         }
     }
 
