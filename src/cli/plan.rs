@@ -9,8 +9,8 @@ use crate::diff::Step;
 /// Show what `lab up` would do, step by step with the reasons, without doing it. Needs no root.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// Manifests: files, directories, or - for standard input.
-    #[arg(value_name = "FILE|DIR|-")]
+    /// Manifests: files, directories, URLs, or - for standard input.
+    #[arg(value_name = "FILE|DIR|URL|-")]
     pub files: Vec<PathBuf>,
     /// Directories with all that is below them.
     #[arg(short = 'R', long)]

@@ -13,8 +13,8 @@ use crate::report::Report;
 /// Start the lab if it is not up, apply manifests, and wait until all is ready.
 #[derive(Debug, Args)]
 pub struct UpArgs {
-    /// Manifests: files, directories, or - for standard input.
-    #[arg(value_name = "FILE|DIR|-")]
+    /// Manifests: files, directories, URLs, or - for standard input.
+    #[arg(value_name = "FILE|DIR|URL|-")]
     pub files: Vec<PathBuf>,
     /// Directories with all that is below them.
     #[arg(short = 'R', long)]

@@ -12,6 +12,7 @@ mod scalar;
 mod source;
 mod syntax;
 mod text;
+mod url;
 mod yaml;
 
 use serde_json::Value;

@@ -69,11 +69,7 @@ pub fn read(input: &Input, options: Options) -> Vec<Result<Source, Problem>> {
     match input {
         Input::Bytes { name, bytes } => vec![Ok(Source { name: name.as_str().into(), bytes: bytes.clone() })],
         Input::Stdin => vec![read_stream("<stdin>".into(), io::stdin().lock())],
-        Input::Url(url) => vec![Err(Problem {
-            place: None,
-            message: format!("the URL \"{url}\" cannot be read: this build reads no URLs"),
-            help: Some("download the file where there is a network, and give its path".into()),
-        })],
+        Input::Url(url) => vec![read_url(url)],
         Input::Path(path) => match fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => vec![Err(missing(path))],
             // A file taken for a directory: web.yaml/x
@@ -93,6 +89,18 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
 fn read_file(path: &Path) -> Result<Source, Problem> {
     let file = fs::File::open(path).map_err(|error| unreadable(path, &error))?;
     read_stream(path.to_string_lossy().into(), file)
+}
+
+fn read_url(url: &str) -> Result<Source, Problem> {
+    let limit = usize::try_from(MAX_BYTES).unwrap_or(usize::MAX);
+    match super::url::fetch(url, limit) {
+        Ok(bytes) => Ok(Source { name: url.into(), bytes }),
+        Err(why) => Err(Problem {
+            place: None,
+            message: format!("unable to read URL \"{url}\": {why}"),
+            help: Some("download the file where there is a network, and give its path".into()),
+        }),
+    }
 }
 
 fn read_stream(name: Arc<str>, stream: impl Read) -> Result<Source, Problem> {
