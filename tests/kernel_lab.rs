@@ -120,6 +120,12 @@ fn refusals_change_nothing() {
         .has(&format!("{file}:10:9: metadata.name: Invalid value"))
         .has("hogehoge-service");
     lab_rig::nothing_is_left();
+    // What only the API knows to refuse is refused as early.
+    let taken = two.replace("hogehogeService", "second").replace("[{port: 80}]", "[{port: 80, nodePort: 30008}]");
+    std::fs::write(&bad, taken.replace("spec:\n", "spec:\n  type: NodePort\n")).unwrap();
+    lab.run("lab", &["up", file]).fails().has("30008: provided port is already allocated");
+    lab_rig::nothing_is_left();
+    std::fs::write(&bad, two).unwrap();
 
     lab.run("lab", &["up"]).ok();
     lab.run("lab", &["up", file]).fails();

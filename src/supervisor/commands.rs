@@ -80,14 +80,7 @@ fn try_plan(name: Option<&str>, args: &PlanArgs) -> Result<(), String> {
     let lab = read.lab.clone().map_or_else(Lab::default, |(lab, _)| lab);
     let manifests: Vec<_> = read.documents.iter().map(|document| document.object.to_value()).collect();
     let run = dry_run::dry_run(&name, base, &lab, !args.no_host, &manifests, &super::machine());
-    let run = run.map_err(|error| match &error {
-        dry_run::DryRunError::Manifests(refused) => {
-            let causes = refused.details.as_ref().and_then(|details| details.get("causes")?.as_array());
-            let lines = up::at_their_places(causes.map_or(&[], Vec::as_slice), &read.documents);
-            lines.unwrap_or_else(|| refused.to_string())
-        }
-        other => other.to_string(),
-    })?;
+    let run = run.map_err(|error| error.at_their_places(&read.documents))?;
     let json = |value: Result<String, serde_json::Error>| value.map_err(|e| format!("print the plan: {e}"));
     match args.output.as_deref() {
         None => print!("{}", render(&run.steps)),

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::control;
 use crate::desired::Desired;
 use crate::diff::{Action, Step, diff};
+use crate::manifest::Document;
 use crate::object::lab::Lab;
 use crate::object::write::Part;
 use crate::object::{Object, Snapshot, Write, kind};
@@ -29,9 +30,30 @@ pub enum DryRunError {
     Plan(#[from] crate::object::lab::LabError),
 }
 
+impl DryRunError {
+    /// What is wrong, each error at its place in the files that the manifests were read from.
+    pub fn at_their_places(&self, documents: &[Document]) -> String {
+        let DryRunError::Manifests(refused) = self else { return self.to_string() };
+        let causes = refused.details.as_ref().and_then(|details| details.get("causes")?.as_array());
+        let lines = super::up::at_their_places(causes.map_or(&[], Vec::as_slice), documents);
+        lines.unwrap_or_else(|| refused.to_string())
+    }
+}
+
 pub struct DryRun {
     pub steps: Vec<Step>,
     pub desired: Desired,
+}
+
+/// Whether a new lab would take these manifests: asked before it is started, so that a refusal changes nothing.
+pub fn check_for_new_lab(name: &str, lab: &Lab, manifests: &[Value]) -> Result<(), DryRunError> {
+    let refused = |error: &dyn std::fmt::Display| DryRunError::Refused(error.to_string());
+    let store = Store::in_memory();
+    for result in store.commit(control::bootstrap(&super::named(lab, name)).map_err(|error| refused(&error))?) {
+        result.map_err(|error| refused(&error))?;
+    }
+    crate::api::apply_all(&store, manifests)?;
+    Ok(())
 }
 
 /// What the lab `name`, which has the objects `base` (none: it is not up), would be with `manifests` applied.

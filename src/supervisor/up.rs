@@ -7,6 +7,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::doctor;
+use super::dry_run::{DryRunError, check_for_new_lab};
 use super::lock::Lock;
 use super::start::{Orders, start};
 use super::status::{fetch, fetch_settled};
@@ -139,6 +140,13 @@ fn bring_up(layout: &Layout, read: &Read, args: &UpArgs, progress: &mut Progress
     let takes_over = layout.record().exists();
     if !takes_over {
         let default = Lab::default();
+        if !layout.store().exists() {
+            let manifests: Vec<Value> = read.documents.iter().map(|document| document.object.to_value()).collect();
+            let refused = |error: DryRunError| {
+                UpError(format!("nothing was applied\n{}", error.at_their_places(&read.documents)))
+            };
+            check_for_new_lab(name, lab.unwrap_or(&default), &manifests).map_err(refused)?;
+        }
         refuse_what_cannot_work(&doctor::examine(layout, lab.unwrap_or(&default), !args.no_host), name)?;
     }
     progress.line(&match takes_over {
