@@ -41,7 +41,7 @@ pub fn mirroring(snapshot: &Snapshot, ctx: &mut Context) -> Vec<Write> {
 fn wanted(endpoints: &Object) -> Wanted {
     let mut wanted: Wanted = BTreeMap::new();
     for subset in list(endpoints.json(), "subsets") {
-        let ports: Vec<Port> = list(subset, "ports").filter_map(port).collect();
+        let ports: Vec<Port> = list(subset, "ports").filter_map(Port::read).collect();
         for (field, ready) in [("addresses", true), ("notReadyAddresses", false)] {
             for address in list(subset, field) {
                 let Some((ip, endpoint)) = endpoint(address, ready) else { continue };
@@ -55,16 +55,6 @@ fn wanted(endpoints: &Object) -> Wanted {
 
 fn list<'a>(map: &'a Map<String, Value>, field: &str) -> impl Iterator<Item = &'a Map<String, Value>> {
     map.get(field).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object)
-}
-
-fn port(port: &Map<String, Value>) -> Option<Port> {
-    let text = |field| port.get(field).and_then(Value::as_str);
-    Some(Port {
-        name: text("name").unwrap_or_default().to_string(),
-        port: port.get("port")?.as_i64()?,
-        protocol: text("protocol").unwrap_or("TCP").to_string(),
-        app_protocol: text("appProtocol").map(str::to_string),
-    })
 }
 
 fn endpoint(address: &Map<String, Value>, ready: bool) -> Option<(IpAddr, Value)> {

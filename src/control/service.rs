@@ -77,6 +77,19 @@ pub(super) struct Port {
     pub app_protocol: Option<String>,
 }
 
+impl Port {
+    /// As it stands in Endpoints and in slices; `None` without a number.
+    pub fn read(port: &Map<String, Value>) -> Option<Port> {
+        let text = |field| port.get(field).and_then(Value::as_str);
+        Some(Port {
+            name: text("name").unwrap_or_default().to_string(),
+            port: port.get("port")?.as_i64()?,
+            protocol: text("protocol").unwrap_or("TCP").to_string(),
+            app_protocol: text("appProtocol").map(str::to_string),
+        })
+    }
+}
+
 /// Where the Service's ports lead in this pod; those whose named `targetPort` it does not have are left out.
 pub(super) fn ports(service: &Object, pod: &Object) -> Vec<Port> {
     let list = service.at(&["spec", "ports"]).and_then(Value::as_array);

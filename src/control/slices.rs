@@ -85,17 +85,8 @@ impl Slice {
             "IPv6" => Family::IPv6,
             _ => return None,
         };
-        let port = |port: &Value| {
-            let text = |field| port.get(field).and_then(Value::as_str);
-            Some(Port {
-                name: text("name").unwrap_or_default().to_string(),
-                port: port.get("port")?.as_i64()?,
-                protocol: text("protocol").unwrap_or("TCP").to_string(),
-                app_protocol: text("appProtocol").map(str::to_string),
-            })
-        };
         let list = |field| object.json().get(field).and_then(Value::as_array).cloned().unwrap_or_default();
-        let ports: Vec<Port> = list("ports").iter().filter_map(port).collect();
+        let ports: Vec<Port> = list("ports").iter().filter_map(Value::as_object).filter_map(Port::read).collect();
         let slice = Slice { stored: Some(object.clone()), endpoints: list("endpoints"), is_surplus: false };
         Some(((family, ports), slice))
     }
