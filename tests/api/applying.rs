@@ -39,9 +39,17 @@ async fn a_set_is_created_then_unchanged_then_configured() {
     let again = server.post(APPLY, set).await;
     assert_eq!(outcomes(&again), ["x inside unchanged", "default web unchanged", " x unchanged"]);
     assert_eq!(server.get(path).await.body, before);
+    assert_eq!(again.body["items"][1].get("changes"), None);
 
     let one = server.post(APPLY, json!([service("web", json!([{"port": 80, "name": "a"}]))])).await;
     assert_eq!(outcomes(&one), ["default web configured"]);
+    let changes = &one.body["items"][0]["changes"];
+    assert_eq!(
+        (changes.as_array().map(Vec::len), &changes[0]["field"]),
+        (Some(1), &json!("spec.ports[81]")),
+        "{changes}"
+    );
+    assert_eq!(changes[0]["from"]["name"], "b", "{changes}");
     let after = server.get(path).await.body;
     assert_eq!(after["spec"]["ports"], json!([before["spec"]["ports"][0]]));
     assert_eq!(after["spec"]["clusterIP"], before["spec"]["clusterIP"]);
