@@ -14,6 +14,7 @@ use tokio::net::UnixStream;
 
 pub use super::api_status::Status;
 use super::path::Query;
+use crate::layout::GOING_DOWN;
 use crate::object::kind::KindRef;
 
 /// The most that one answer may hold; a list of 10,000 pods is some 40 MB.
@@ -36,6 +37,12 @@ pub enum ClientError {
     Silent { lab: String, socket: String, reason: String, name: String },
     #[error("the connection to lab \"{lab}\" broke while {doing}: {reason}")]
     Broken { lab: String, doing: String, reason: String },
+    #[error("lab \"{lab}\" was taken down")]
+    TakenDown { lab: String },
+    #[error(
+        "the supervisor of lab \"{lab}\" has ended; what runs in the lab runs on, take it over with: sudo lab up{name}"
+    )]
+    Left { lab: String, name: String },
     #[error(transparent)]
     Status(#[from] Status),
 }
@@ -88,19 +95,40 @@ impl Client {
     }
 
     fn unreachable(&self, error: &io::Error) -> ClientError {
-        let (lab, socket) = (self.lab.clone(), self.socket.display().to_string());
-        let name = if lab == "lab" { String::new() } else { format!(" --name {lab}") };
+        let (lab, socket, name) = (self.lab.clone(), self.socket.display().to_string(), self.name_flag());
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
                 ClientError::NoLab { next: super::labs::how_to_reach(&lab, &name), lab }
             }
             io::ErrorKind::PermissionDenied => ClientError::Denied { lab, socket },
+            _ if self.is_going_down() => ClientError::TakenDown { lab },
             _ => ClientError::Silent { lab, socket, reason: error.to_string(), name },
         }
     }
 
+    /// What commands about this lab need beside their own words.
+    fn name_flag(&self) -> String {
+        if self.lab == "lab" { String::new() } else { format!(" --name {}", self.lab) }
+    }
+
+    /// Whether `lab down` is at work on the lab or has done it: it says so before it ends the supervisor, and removes
+    /// all at its end.
+    fn is_going_down(&self) -> bool {
+        let beside = |name: &str| self.socket.with_file_name(name).symlink_metadata().is_ok();
+        beside(GOING_DOWN) || self.socket.symlink_metadata().is_err()
+    }
+
+    /// What it means that a connection that stood ends early.
     pub fn broken(&self, doing: &str, reason: impl ToString) -> ClientError {
-        ClientError::Broken { lab: self.lab.clone(), doing: doing.to_string(), reason: reason.to_string() }
+        let lab = self.lab.clone();
+        if self.is_going_down() {
+            return ClientError::TakenDown { lab };
+        }
+        let knock = std::os::unix::net::UnixStream::connect(&self.socket);
+        if knock.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            return ClientError::Left { lab, name: self.name_flag() };
+        }
+        ClientError::Broken { lab, doing: doing.to_string(), reason: reason.to_string() }
     }
 
     /// One request on its own connection; the answer's body is still to be read. An error code is an error.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::kernel::process::Process;
 use crate::kernel::teardown::{remove_volumes, teardown};
-use crate::layout::{Layout, RUN, STATE};
+use crate::layout::{GOING_DOWN, Layout, RUN, STATE};
 
 use super::lock::{Lock, LockError};
 
@@ -59,6 +59,8 @@ pub fn down(lab: &str, volumes: bool) -> Result<Down, DownError> {
         return Ok(result);
     }
     let lock = Lock::take(&layout.lock()).map_err(|source| DownError::Locked { lab: lab.to_string(), source })?;
+    // Best effort: without it clients say that the connection broke.
+    let _ = std::fs::write(layout.run().join(GOING_DOWN), "");
     if let Some(process) = Lock::holder(&layout.supervisor_lock()).and_then(Process::of) {
         let pid = process.pid;
         match process.signal(KILL) {
