@@ -185,6 +185,58 @@ fn an_interrupt_before_anything_changes_nothing() {
 }
 
 #[test]
+fn an_up_that_cannot_be_changes_nothing() {
+    let lab = Lab::nothing_yet();
+    let as_nobody = |line: &str| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", LAB]).args(line.split_whitespace());
+        let out = command.output().expect("setpriv runs");
+        (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+    };
+    let (code, said) = as_nobody("up");
+    assert_eq!(code, Some(1));
+    assert!(said.contains("bring up lab \"lab\"") && said.contains("run it with sudo"), "{said}");
+    nothing_is_left();
+
+    let ip = |line: &str| {
+        let done = Command::new("ip").args(line.split_whitespace()).status().expect("ip runs");
+        assert!(done.success(), "{line}");
+    };
+    ip("link add up0 type bridge");
+    ip("address add 192.168.1.77/25 dev up0");
+    let clash = lab.lab("up").fails();
+    clash.has("cannot run on this machine, and nothing was changed").has("address 192.168.1.77/25 of up0");
+    clash.has("--no-host").has("lanSubnet: ");
+    ip("link delete up0");
+    nothing_is_left();
+
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec:\n  type: NodePort\n  ports:\n";
+    let file = Manifest::new("");
+    for (port, place, why) in [
+        ("{port: 80, nodePort: 70}", "7:26", "30000-32767"),
+        ("{port: 80000}", "7:12", "must be between 1 and 65535, inclusive"),
+    ] {
+        file.write(&format!("{service}  - {port}\n"));
+        lab.run("lab", &["up", file.path()]).fails().has(&format!("{}:{place}: spec.ports[0].", file.path())).has(why);
+        nothing_is_left();
+    }
+
+    file.write(&never_ready());
+    let up = spawn("lab", &format!("up --timeout 10m {}", file.path()));
+    until("it waits", || lab.kubectl("get pods").stdout.contains("Running"));
+    let pid = format!("another process (pid {}) is at work on this lab", up.id());
+    lab.lab("up").fails().has("bring up lab \"lab\"").has(&pid);
+    lab.lab("down").fails().has("take down lab \"lab\"").has(&pid);
+    signal("INT", up.id());
+    assert_eq!(ended(up).0, 130);
+    let (code, said) = as_nobody("down");
+    assert_eq!(code, Some(1));
+    assert!(said.contains("take down lab \"lab\"") && said.contains("run it with sudo"), "{said}");
+    lab.kubectl("get pods").ok().matches_line(&["web-", "Running"]);
+    lab.down();
+}
+
+#[test]
 fn clients_learn_that_the_lab_was_taken_down() {
     let lab = Lab::nothing_yet();
     let pods = "apiVersion: v1

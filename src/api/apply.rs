@@ -231,21 +231,21 @@ impl<'a> Batch<'a> {
         }
         let merged = three_way(key.kind, &original.unwrap_or_default(), manifest.json(), current.json());
         let mut merged = Object::from_map(merged);
-        // Neither is a manifest's to say.
         let version = current.metadata().and_then(|m| m.get("resourceVersion")).cloned();
         if let Some(version) = version {
             merged.metadata_mut().insert("resourceVersion".into(), version);
         }
+        let snapshot = Snapshot::new(self.objects.clone(), self.version);
+        let rng = &mut rand::rng();
+        let mut merged = admission::admit_update_with(&snapshot, current, merged, rng, &mut self.used)?;
+        drop(snapshot);
+        // Not a manifest's to say, and to stay as it is to the last null.
         if has_status(key.kind) {
             match current.json().get("status") {
                 Some(status) => merged.json_mut().insert("status".into(), status.clone()),
                 None => merged.json_mut().remove("status"),
             };
         }
-        let snapshot = Snapshot::new(self.objects.clone(), self.version);
-        let rng = &mut rand::rng();
-        let merged = admission::admit_update_with(&snapshot, current, merged, rng, &mut self.used)?;
-        drop(snapshot);
         if merged == **current {
             return Ok(Outcome::Unchanged);
         }

@@ -190,6 +190,8 @@ pub fn failure(report: &Report) -> String {
     if text.is_empty() {
         text.push_str("the kernel has not been brought up to the objects yet\n");
     }
+    // Whoever prints it ends the line.
+    text.truncate(text.trim_end().len());
     text
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::kernel::daemon::is_root;
 use crate::kernel::process::Process;
 use crate::kernel::teardown::{remove_volumes, teardown};
 use crate::layout::{GOING_DOWN, Layout, RUN, STATE};
@@ -38,6 +39,8 @@ impl Down {
 pub enum DownError {
     #[error("take down lab \"{lab}\": {source}")]
     Locked { lab: String, source: LockError },
+    #[error("take down lab \"{lab}\": it ends processes and unmounts, which only root may; run it with sudo")]
+    Privilege { lab: String },
 }
 
 /// Every lab that has a process, a namespace or a file on this machine.
@@ -57,6 +60,9 @@ pub fn down(lab: &str, volumes: bool) -> Result<Down, DownError> {
     if !layout.run().exists() && !layout.state().exists() {
         result.was_absent = true;
         return Ok(result);
+    }
+    if !is_root() {
+        return Err(DownError::Privilege { lab: lab.to_string() });
     }
     let lock = Lock::take(&layout.lock()).map_err(|source| DownError::Locked { lab: lab.to_string(), source })?;
     // Best effort: without it clients say that the connection broke.

@@ -354,3 +354,31 @@ pub fn at_their_places(causes: &[Value], documents: &[Document]) -> Option<Strin
     }
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_lacks_something_is_refused_with_every_fix() {
+        let finding = |level, what: &str| Finding {
+            level,
+            what: what.to_string(),
+            why: "Services need it".to_string(),
+            fix: "modprobe -a nft_fib_inet".to_string(),
+        };
+        let said = refuse_what_cannot_work(
+            &[
+                finding(Level::Error, "the kernel lacks a part of nftables"),
+                finding(Level::Error, "the kernel lacks bridges"),
+                finding(Level::Warning, "odd"),
+            ],
+            "class",
+        );
+        let said = said.unwrap_err().to_string();
+        assert!(said.starts_with("lab \"class\" cannot run on this machine, and nothing was changed\n"), "{said}");
+        assert_eq!(said.matches("\n  fix: modprobe -a nft_fib_inet").count(), 2, "{said}");
+        assert!(!said.contains("odd"), "{said}");
+        assert!(refuse_what_cannot_work(&[finding(Level::Warning, "odd")], "class").is_ok());
+    }
+}

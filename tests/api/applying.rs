@@ -109,3 +109,22 @@ async fn the_same_object_twice_is_applied_twice() {
     let stored = server.get("/api/v1/namespaces/kube-system/configmaps/a").await.body;
     assert_eq!(stored["data"], json!({"b": "2"}));
 }
+
+/// The kubelet writes nulls, which manifests cannot hold: they must not look like a change.
+#[tokio::test]
+async fn a_pod_that_runs_is_unchanged_whatever_its_status_holds() {
+    let server = Server::start();
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    server.post(APPLY, json!([pod])).await;
+    let path = "/api/v1/namespaces/default/pods/p";
+    let mut live = server.get(path).await.body;
+    live["status"] =
+        json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True", "lastProbeTime": null}]});
+    server.put(&format!("{path}/status"), live.clone()).await;
+    let before = server.get(path).await.body;
+    assert!(before["status"]["conditions"][0].as_object().unwrap().contains_key("lastProbeTime"), "{before}");
+    let again = server.post(APPLY, json!([pod])).await;
+    assert_eq!(outcomes(&again), ["default p unchanged"], "{}", again.text);
+    assert_eq!(server.get(path).await.body, before);
+}

@@ -26,6 +26,10 @@ pub fn gather(layout: &Layout) -> Facts {
     if let Err(error) = used(layout, &mut facts) {
         facts.unknown.push(error);
     }
+    if facts.privilege == Privilege::None {
+        // Who is not root sees little, which is said once.
+        facts.unknown.clear();
+    }
     facts
 }
 

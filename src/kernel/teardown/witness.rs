@@ -68,13 +68,12 @@ impl Witness {
         for Held { number, name, inode, .. } in held {
             witness.subjects.insert(number, Subject { name, inode });
         }
-        let mut number = witness.subjects.last_key_value().map_or(FIRST_NUMBER, |(last, _)| last + 1);
-        for (name, fd) in namespaces {
+        let free = witness.subjects.last_key_value().map_or(FIRST_NUMBER, |(last, _)| last + 1);
+        for (number, (name, fd)) in (free..).zip(namespaces) {
             let file = fd.try_clone().map(File::from).and_then(|file| file.metadata());
             let inode = file.map_err(doing(format!("look at network namespace {name}")))?.ino();
             witness.space.give_number(fd.as_fd(), number)?;
             witness.subjects.insert(number, Subject { name: name.clone(), inode });
-            number += 1;
         }
         Ok(witness)
     }
