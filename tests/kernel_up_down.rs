@@ -116,6 +116,12 @@ fn what_changed_yaml_changes_is_said() {
     let json = lab.run("lab", &["up", "--no-wait", "-o", "json", file.path()]).ok().stdout;
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(json["applied"][0]["outcome"], "unchanged");
+    // A failure is an answer too.
+    file.write(&WEB.replace("sysnet4admin/echo-hname", "no/such"));
+    let failed = lab.run("lab", &["up", "-o", "json", file.path()]).fails();
+    let json: serde_json::Value = serde_json::from_str(&failed.stdout).expect("JSON");
+    assert_eq!((&json["ready"], &json["applied"][0]["outcome"]), (&false.into(), &"configured".into()));
+    failed.has("error: lab \"lab\" is not ready after").has("ErrImagePull");
     lab.down();
 }
 

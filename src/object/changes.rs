@@ -29,11 +29,16 @@ impl std::fmt::Display for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (&self.from, &self.to) {
             (None, None) => write!(f, "{} changed", self.field),
-            (Some(from), None) => write!(f, "{} {} removed", self.field, short(from)),
-            (None, Some(to)) => write!(f, "{} {} added", self.field, short(to)),
+            (Some(from), None) => write!(f, "{}{} removed", self.field, beside(from)),
+            (None, Some(to)) => write!(f, "{}{} added", self.field, beside(to)),
             (Some(from), Some(to)) => write!(f, "{} {} -> {}", self.field, short(from), short(to)),
         }
     }
+}
+
+/// A value that comes or goes, behind its field; of one with parts the field says enough.
+fn beside(value: &Value) -> String {
+    if value.is_object() || value.is_array() { String::new() } else { format!(" {}", short(value)) }
 }
 
 fn short(value: &Value) -> String {
@@ -163,9 +168,9 @@ mod tests {
             [
                 "metadata.labels[app.kubernetes.io/name] web added",
                 "spec.replicas 2 -> 3",
-                "spec.template.spec.containers[web].env [{\"name\":\"A\",\"value\":\"a b\"}] added",
+                "spec.template.spec.containers[web].env added",
                 "spec.template.spec.containers[web].image nginx:1.14 -> nginx:1.16",
-                "spec.template.spec.containers[side] {\"image\":\"a\"} removed",
+                "spec.template.spec.containers[side] removed",
             ]
         );
     }

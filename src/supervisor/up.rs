@@ -123,25 +123,27 @@ pub fn up(
         progress.know(&before);
     }
     let applied = runtime.block_on(apply(&client, &read.documents, &mut progress))?;
-    let report = match args.no_wait {
+    let waited = match args.no_wait {
         true => None,
         false => Some(runtime.block_on(wait(&client, args, &mut progress))?),
     };
     progress.finish();
-    match (&args.output, report) {
-        (Some(_), report) => {
-            // Without waiting it is as it is now.
-            let now = || runtime.block_on(fetch(&client)).map_err(because("look at the lab"));
-            let report = report.map_or_else(now, Ok)?;
-            let mut json = serde_json::to_value(&report).map_err(because("print the report"))?;
-            json["applied"] = Value::Array(applied);
-            println!("{json:#}");
-        }
-        (None, Some(report)) => {
+    if args.output.is_some() {
+        // Without waiting it is as it is now.
+        let now = || runtime.block_on(fetch(&client)).map_err(because("look at the lab"));
+        let report = waited.as_ref().map_or_else(now, |(report, _)| Ok(report.clone()))?;
+        let mut json = serde_json::to_value(&report).map_err(because("print the report"))?;
+        json["applied"] = Value::Array(applied.clone());
+        println!("{json:#}");
+    }
+    match waited {
+        Some((_, Some(failure))) => return Err(failure),
+        _ if args.output.is_some() => {}
+        Some((report, None)) => {
             let changed = started || timings || applied.iter().any(is_change);
             print!("{}", summary(&report, progress.elapsed(), changed));
         }
-        (None, None) => progress
+        None => progress
             .line(&format!("lab \"{name}\" was not waited for; how far it is: sudo lab status{}", name_flag(&name))),
     }
     drop(lock);
@@ -272,14 +274,14 @@ fn is_change(item: &Value) -> bool {
     item["outcome"] != "unchanged"
 }
 
-/// Waits until the lab is ready, says why when it will not be, and gives up after the timeout.
-async fn wait(client: &Client, args: &UpArgs, progress: &mut Progress) -> Result<Report, UpError> {
+/// Waits until the lab is ready, and gives up after the timeout or when it will not be: then with the reason.
+async fn wait(client: &Client, args: &UpArgs, progress: &mut Progress) -> Result<(Report, Option<UpError>), UpError> {
     let mut stuck_since = None;
     loop {
         let report = fetch_settled(client, SETTLING).await.map_err(because("look at the lab"))?;
         progress.report(&report);
         if report.ready {
-            return Ok(report);
+            return Ok((report, None));
         }
         let waited = progress.elapsed();
         let stuck = report.waiting.iter().any(|waiting| waiting.stuck);
@@ -298,11 +300,8 @@ async fn wait(client: &Client, args: &UpArgs, progress: &mut Progress) -> Result
         if for_good || waited >= args.timeout.0 {
             progress.finish();
             let after = waited.as_secs_f64();
-            return Err(UpError(format!(
-                "lab \"{}\" is not ready after {after:.1} s\n{}",
-                report.lab,
-                failure(&report)
-            )));
+            let why = format!("lab \"{}\" is not ready after {after:.1} s\n{}", report.lab, failure(&report));
+            return Ok((report, Some(UpError(why))));
         }
         tokio::time::sleep(if waited < SOON { LOOK } else { LATER }).await;
     }
