@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -118,14 +119,30 @@ impl Client {
         beside(GOING_DOWN) || self.socket.symlink_metadata().is_err()
     }
 
+    /// Whether nobody serves the socket any more. Whoever is just being killed may still take a connection, and says
+    /// nothing on it.
+    fn is_dead(&self) -> bool {
+        use std::io::{Read as _, Write as _};
+        let ask = || {
+            let mut socket = std::os::unix::net::UnixStream::connect(&self.socket)?;
+            socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+            socket.write_all(b"GET /version HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n")?;
+            socket.read(&mut [0])
+        };
+        match ask() {
+            Ok(bytes) => bytes == 0,
+            // It takes its time, so it lives.
+            Err(error) => !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
+        }
+    }
+
     /// What it means that a connection that stood ends early.
     pub fn broken(&self, doing: &str, reason: impl ToString) -> ClientError {
         let lab = self.lab.clone();
         if self.is_going_down() {
             return ClientError::TakenDown { lab };
         }
-        let knock = std::os::unix::net::UnixStream::connect(&self.socket);
-        if knock.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        if self.is_dead() {
             return ClientError::Left { lab, name: self.name_flag() };
         }
         ClientError::Broken { lab, doing: doing.to_string(), reason: reason.to_string() }
