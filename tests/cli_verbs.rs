@@ -2,7 +2,7 @@
 
 mod cli_rig;
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 
 use cli_rig::{Rig, Said, finish, put};
 use nslab::object::kind;
@@ -294,6 +294,37 @@ fn labels_annotations_and_rollouts() {
     assert!(web["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"].is_string());
     let status = rig.ok("kubectl rollout status deployment/web --watch=false");
     assert!(status.starts_with("Waiting for deployment"), "{status}");
+}
+
+/// Whatever is open: a session, a watch, a wait.
+#[test]
+fn what_is_open_when_the_server_ends_says_why() {
+    for (by_down, words) in [(true, "error: lab \"lab\" was taken down\n"), (false, "sudo lab up\n")] {
+        let mut rig = Rig::start();
+        rig.ok("kubectl run web --image=nginx");
+        rig.ok("kubectl wait --for=condition=Ready pod/web");
+        let mut clients = Vec::new();
+        for line in [
+            "kubectl exec -i web -- cat",
+            "kubectl get pods -w",
+            "kubectl wait --for=jsonpath={.status.phase}=Failed pod/web --timeout=1h",
+        ] {
+            let mut client = rig.spawn(line);
+            if line.contains("exec") {
+                client.stdin.as_mut().unwrap().write_all(b"here\n").unwrap();
+            }
+            if !line.contains("wait") {
+                let mut first = String::new();
+                BufReader::new(client.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
+            }
+            clients.push((line, client));
+        }
+        rig.end_server(by_down);
+        for (line, client) in clients {
+            let said = finish(client);
+            assert!(said.code == 1 && said.err.ends_with(words), "{line}: {said:?}");
+        }
+    }
 }
 
 #[test]

@@ -27,7 +27,7 @@ mod tls;
 mod watch;
 mod write;
 
-pub use apply::{Applied, Change, apply_all};
+pub use apply::{Applied, Outcome, apply_all};
 pub use auth::Caller;
 pub use serve::{Accept, serve, serve_connection};
 pub use status::{ApiError, Cause};

@@ -39,6 +39,7 @@ pub mod status;
 mod stream;
 mod table;
 mod tabs;
+mod target;
 mod tty;
 pub mod up;
 mod wait;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::client::As;
 use super::path::{self, Query};
+use super::target::TargetArgs;
 use super::{Context, Failure, duration, files, pods, print, scale};
 use crate::object::kind::{self, KindRef};
 
@@ -43,14 +44,8 @@ struct StatusArgs {
 
 #[derive(Debug, Args)]
 struct RestartArgs {
-    /// TYPE NAME..., TYPE/NAME..., or TYPE for all of them
-    #[arg(value_name = "TYPE[/NAME]")]
-    resources: Vec<String>,
     #[command(flatten)]
-    files: files::FileArgs,
-    /// All with these labels
-    #[arg(short = 'l', long)]
-    selector: Option<String>,
+    targets: TargetArgs,
 }
 
 pub async fn run(args: RolloutArgs, cx: &Context) -> Result<(), Failure> {
@@ -79,8 +74,9 @@ pub async fn run(args: RolloutArgs, cx: &Context) -> Result<(), Failure> {
 async fn restart(args: RestartArgs, cx: &Context) -> Result<(), Failure> {
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let mut failures = Vec::new();
+    let TargetArgs { resources, files, selector } = args.targets;
     for (kind, namespace, name) in
-        scale::named(&args.resources, &args.files, true, args.selector.as_deref(), "rollout restart", cx).await?
+        scale::named(&resources, &files, true, selector.as_deref(), "rollout restart", cx).await?
     {
         if !has_rollouts(kind) {
             failures

@@ -4,6 +4,7 @@
 //! a typed view ([`Object::view`]), which is decoded once and kept. This room knows what objects *are* (kinds,
 //! defaults, validation, old API versions); it never stores, serves or acts on them.
 
+pub mod changes;
 pub mod convert;
 pub mod default;
 pub mod key;

@@ -127,6 +127,14 @@ impl Rig {
             .unwrap()
     }
 
+    /// The server ends, as that of a lab that is taken down, or that of one whose supervisor was killed.
+    pub fn end_server(&mut self, by_down: bool) {
+        if by_down {
+            self.write(nslab::layout::GOING_DOWN, "");
+        }
+        let _ = self.stop.take().map(|stop| stop.send(()));
+    }
+
     /// Copies a manifest of the notes next to the socket, under the name the notes call it by.
     pub fn file(&self, fixture: &str, name: &str) {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/notes").join(fixture);

@@ -242,7 +242,7 @@ fn away(go: impl FnOnce() -> nix::Result<()>) -> Result<Return, Cause> {
     Ok(Return(home.into()))
 }
 
-/// Brings the thread back when it is dropped, also by a panic.
+/// Brings the thread back when it is dropped, also by a panic; ends the process if it cannot.
 struct Return(OwnedFd);
 
 impl Drop for Return {
@@ -254,8 +254,10 @@ impl Drop for Return {
             returned = setns(&self.0, CloneFlags::CLONE_NEWNET);
         }
         if let Err(errno) = returned {
-            // To go on would be to do the machine's work in a pod.
-            panic!("cannot return to the thread's own network namespace: {}", errno.desc());
+            // To go on would be to do the machine's work in a pod. What was made stays, and the next `lab up` takes it
+            // over.
+            eprintln!("cannot return to the thread's own network namespace: {}; ending at once", errno.desc());
+            std::process::abort();
         }
     }
 }
