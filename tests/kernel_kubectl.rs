@@ -1,5 +1,5 @@
-//! Kubernetes' own kubectl (1.31 or newer, whose exec speaks WebSocket) as a client of the lab. `scripts/test` says so and
-//! leaves this out where the distribution has none; `KUBECTL` says where another one is.
+//! Kubernetes' own kubectl as a client of the lab. `KUBECTL` says where it is; `scripts/test` runs this with each one that
+//! `scripts/clients` brings.
 
 mod lab_rig;
 
