@@ -1,11 +1,51 @@
-//! Kubernetes' own kubectl (1.31 or newer, whose exec speaks WebSocket) as a client of the lab. `scripts/test` says so and
-//! leaves this out where the distribution has none; `KUBECTL` says where another one is.
+//! Kubernetes' own kubectl as a client of the lab. `KUBECTL` says where it is; `scripts/test` runs this with each one that
+//! `scripts/clients` brings.
 
 mod lab_rig;
+mod transcript;
 
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lab_rig::{Lab, Out};
+use transcript::{Shell, play};
+
+const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Every file of tests/kubectl, each in a lab of its own.
+#[test]
+fn kubectl_prints_what_it_prints_in_a_cluster() {
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(Path::new(REPOSITORY).join("tests/kubectl")).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    // TRANSCRIPT names one of them, for who works on it.
+    let wanted = std::env::var("TRANSCRIPT").unwrap_or_default();
+    for file in files.into_iter().filter(|file| file.to_string_lossy().contains(&wanted)) {
+        let lab = Lab::up(&[]);
+        play(&file, &shell(&lab));
+        lab.down();
+    }
+}
+
+/// A home with the lab's kubeconfig, an empty working directory, and Kubernetes' own kubectl as `kubectl`.
+fn shell(lab: &Lab) -> Shell {
+    let home = PathBuf::from("/run/home-of-a-test");
+    let _ = fs::remove_dir_all(&home);
+    let (bin, work, kube) = (home.join("bin"), home.join("work"), home.join(".kube"));
+    for directory in [&bin, &work, &kube] {
+        fs::create_dir_all(directory).unwrap();
+    }
+    fs::write(kube.join("config"), lab.lab("kubeconfig").ok().stdout).unwrap();
+    let kubectl = std::env::var("KUBECTL").unwrap_or_else(|_| "/usr/bin/kubectl".to_string());
+    symlink(fs::canonicalize(&kubectl).expect("KUBECTL says where kubectl is"), bin.join("kubectl")).unwrap();
+    symlink(env!("CARGO_BIN_EXE_lab"), bin.join("lab")).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+    let variables = [("PATH", path), ("HOME", home.display().to_string()), ("REPOSITORY", REPOSITORY.to_string())];
+    Shell { directory: work, variables: variables.map(|(name, value)| (name.to_string(), value)).into() }
+}
 
 #[test]
 fn a_kubeconfig_is_all_that_kubectl_needs() {
