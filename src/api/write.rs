@@ -22,10 +22,10 @@ use crate::store::{Outcome, WriteError, Written};
 /// taken.
 const ATTEMPTS: usize = 8;
 
-const JSON_PATCH: &str = "application/json-patch+json";
-const MERGE_PATCH: &str = "application/merge-patch+json";
-const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
-const APPLY_PATCH: &str = "application/apply-patch+yaml";
+pub(super) const JSON_PATCH: &str = "application/json-patch+json";
+pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
+pub(super) const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
+pub(super) const APPLY_PATCH: &str = "application/apply-patch+yaml";
 
 pub async fn create(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     let (api, query, form) = (call.api.clone(), call.query.clone(), Form::wanted(&call)?);
