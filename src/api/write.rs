@@ -368,15 +368,27 @@ pub(super) fn decode(kind: KindRef, query: &Query, bytes: &[u8]) -> Result<(Obje
         return Err(unrecognized(&"it is no JSON object"));
     };
     let mut warnings = Vec::new();
-    let object = check(kind, query, map, &mut warnings)?;
+    let object = check_text(kind, query, map, Some(bytes), &mut warnings)?;
     Ok((object, warnings))
 }
 
-/// Makes sure that `map` is an object of `kind`, and treats unknown fields as `fieldValidation` says.
+/// Makes sure that `map` is an object of `kind`, and treats unknown fields as `fieldValidation` says. What is not
+/// refused goes without them.
 pub(super) fn check(
     kind: KindRef,
     query: &Query,
     map: Map<String, Value>,
+    warnings: &mut Vec<String>,
+) -> Result<Object, ApiError> {
+    check_text(kind, query, map, None, warnings)
+}
+
+/// As [`check`]; with the text that `map` was read from, which may have a field twice.
+fn check_text(
+    kind: KindRef,
+    query: &Query,
+    map: Map<String, Value>,
+    text: Option<&[u8]>,
     warnings: &mut Vec<String>,
 ) -> Result<Object, ApiError> {
     let mut object = Object::from_map(map);
@@ -396,7 +408,7 @@ pub(super) fn check(
     object.json_mut().insert("apiVersion".into(), kind.api_version().into());
     object.json_mut().insert("kind".into(), kind.kind.into());
     let cannot = |why: &str| {
-        let (kind, version) = (kind.kind, kind.api_version());
+        let (kind, version) = (kind.kind, kind.version);
         ApiError::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"))
     };
     let findings = unknown::examine(&object);
@@ -409,14 +421,18 @@ pub(super) fn check(
             wrong.expected.replace("i32", "int32").replace("i64", "int64")
         )));
     }
-    let unknown: Vec<String> = findings.unknown.iter().map(|f| format!("unknown field \"{}\"", f.path)).collect();
-    match query.get("fieldValidation") {
-        Some("Ignore") => {}
-        Some("Strict") if !unknown.is_empty() => {
-            return Err(cannot(&format!("strict decoding error: {}", unknown.join(", "))));
+    let directive = query.get("fieldValidation");
+    if directive != Some("Ignore") {
+        let told = match text {
+            Some(text) => unknown::strict_errors(text, &findings.unknown),
+            None => findings.unknown.iter().map(|f| format!("unknown field \"{}\"", f.path)).collect(),
+        };
+        if directive == Some("Strict") && !told.is_empty() {
+            return Err(cannot(&format!("strict decoding error: {}", told.join(", "))));
         }
-        _ => warnings.extend(unknown),
+        warnings.extend(told);
     }
+    unknown::prune(&mut object, &findings.unknown);
     Ok(object)
 }
 

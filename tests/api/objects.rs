@@ -177,12 +177,13 @@ async fn unknown_fields_warn_or_are_refused() {
     let strict = server.post(&format!("{DEPLOYMENTS}?fieldValidation=Strict"), body.clone()).await;
     assert_eq!(
         strict.body["message"],
-        "Deployment in version \"apps/v1\" cannot be handled as a Deployment: strict decoding error: unknown field \
+        "Deployment in version \"v1\" cannot be handled as a Deployment: strict decoding error: unknown field \
          \"spec.replica\""
     );
     let warned = server.post(DEPLOYMENTS, body).await;
     assert_eq!(warned.code, 201);
     assert_eq!(warned.headers["warning"], "299 - \"unknown field \\\"spec.replica\\\"\"");
+    assert_eq!(warned.body["spec"].get("replica"), None, "a server that keeps objects by their types drops it");
     let mut wrong = deployment();
     wrong["spec"]["replicas"] = json!("many");
     let refused = server.post(DEPLOYMENTS, wrong).await;
@@ -191,7 +192,7 @@ async fn unknown_fields_warn_or_are_refused() {
         (
             400,
             Some(
-                "Deployment in version \"apps/v1\" cannot be handled as a Deployment: json: cannot unmarshal string into \
+                "Deployment in version \"v1\" cannot be handled as a Deployment: json: cannot unmarshal string into \
                  field spec.replicas of type int32"
             )
         )

@@ -4,7 +4,10 @@
 //! silence. The object is decoded once through the type of its kind by a deserializer of our own ([`walk`]), which sees
 //! every field that a type asks for and every one it does not know.
 
+mod text;
 pub(super) mod walk;
+
+pub use text::strict_errors;
 
 use serde_json::Value;
 
@@ -69,6 +72,20 @@ pub fn examine(object: &Object) -> Findings {
     }
     findings.wrong = wrong;
     findings
+}
+
+/// Takes away the fields that the object's kind does not have, as a server does that keeps objects by their types.
+pub fn prune(object: &mut Object, unknown: &[UnknownField]) {
+    if unknown.is_empty() {
+        return;
+    }
+    let mut value = Value::Object(std::mem::take(object.json_mut()));
+    for field in unknown {
+        clear(&mut value, &field.path);
+    }
+    if let Value::Object(fields) = value {
+        *object.json_mut() = fields;
+    }
 }
 
 /// Takes what stands at a path away; an item of a list becomes null, so that the others stay where they are. `false`
