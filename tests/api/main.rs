@@ -4,6 +4,7 @@ mod applying;
 mod harness;
 mod logs;
 mod objects;
+mod openapi;
 mod services;
 mod sessions;
 mod watches;

@@ -5,7 +5,7 @@
 //! kind that a schema is of, how its lists merge (from the same table as the server's merging, so that a patch that
 //! kubectl computes means the same to both) and which values its enumerations have.
 
-mod enums;
+mod facts;
 mod form;
 #[cfg(test)]
 mod tests;
@@ -16,7 +16,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::KindRef;
+use super::kind::{self, KindRef};
 use super::merge::keys::{Place, Strategy, has_strategy};
 use super::types;
 
@@ -56,22 +56,20 @@ impl Schemas {
         }
         let mut schemas = Schemas(generator.take_definitions(true));
         form::normalize(&mut schemas.0);
-        enums::add(&mut schemas.0);
+        facts::add(&mut schemas.0);
         for Described { kind, schema } in kinds {
             let name = name(kind);
-            if let Some(schema) = schema {
-                schemas.0.insert(name.clone(), schema);
-            }
-            if has_strategy(kind) {
+            if types::of(kind).is_some() && has_strategy(kind) {
                 schemas.add_strategies(&name, Place::Object(kind), &mut BTreeSet::new());
             }
-            if let Some(Value::Object(schema)) = schemas.0.get_mut(&name) {
-                schema.insert(GROUP_VERSION_KIND.into(), json!([group_version_kind(kind)]));
-                // The types always have it; to a client it is as optional as ever.
-                if let Some(Value::Array(required)) = schema.get_mut("required") {
-                    required.retain(|field| field != "metadata");
-                }
-                schema.retain(|field, value| field != "required" || value != &json!([]));
+            if let Some(schema) = schema {
+                schemas.add_given(&name, schema);
+            }
+            let Some(Value::Object(schema)) = schemas.0.get_mut(&name) else { continue };
+            schema.insert(GROUP_VERSION_KIND.into(), json!([group_version_kind(kind)]));
+            // The types always have it; to a client it is as optional as ever.
+            if *kind != kind::EVENT {
+                facts::leave_out(schema, "metadata");
             }
         }
         schemas
@@ -88,6 +86,29 @@ impl Schemas {
         self.0
     }
 
+    /// Adds a schema that has no type, with the fields that the objects of all kinds have.
+    fn add_given(&mut self, name: &str, mut schema: Value) {
+        let mut generator = SchemaGenerator::new(SchemaSettings::openapi3());
+        if let Some(known) = types::of(&kind::NAMESPACE) {
+            (known.schema)(&mut generator);
+        }
+        let mut common = generator.take_definitions(true);
+        if let Some(fields) = schema.as_object_mut() {
+            let properties = fields.entry("properties").or_insert_with(|| json!({}));
+            let namespace = common.remove(self::name(&kind::NAMESPACE).as_str());
+            for field in ["apiVersion", "kind", "metadata"] {
+                let known = namespace.as_ref().and_then(|schema| schema.get("properties")?.get(field));
+                if let (Some(properties), Some(known)) = (properties.as_object_mut(), known) {
+                    properties.insert(field.into(), known.clone());
+                }
+            }
+        }
+        for (name, schema) in common.into_iter().filter(|(name, _)| name.contains(".apimachinery.")) {
+            self.0.entry(name).or_insert(schema);
+        }
+        self.0.insert(name.to_string(), schema);
+    }
+
     /// Says of each field below a schema how a strategic merge patch treats it.
     fn add_strategies(&mut self, name: &str, place: Place, seen: &mut BTreeSet<String>) {
         if place == Place::Plain || !seen.insert(name.to_string()) {
@@ -96,10 +117,12 @@ impl Schemas {
         let mut below = Vec::new();
         let properties = self.0.get_mut(name).and_then(|schema| schema.get_mut("properties"));
         for (property, schema) in properties.and_then(Value::as_object_mut).into_iter().flatten() {
+            let below_it = reference(schema).map(str::to_string);
+            let Some(schema) = schema.as_object_mut() else { continue };
             let field = place.field(property);
             let mut strategies = Vec::new();
             if let Strategy::ByKey(key) = field.strategy {
-                schema[PATCH_MERGE_KEY] = key.into();
+                schema.insert(PATCH_MERGE_KEY.into(), key.into());
             }
             if field.strategy != Strategy::Default {
                 strategies.push("merge");
@@ -108,11 +131,9 @@ impl Schemas {
                 strategies.push("retainKeys");
             }
             if !strategies.is_empty() {
-                schema[PATCH_STRATEGY] = strategies.join(",").into();
+                schema.insert(PATCH_STRATEGY.into(), strategies.join(",").into());
             }
-            if let Some(name) = reference(schema) {
-                below.push((name.to_string(), field.place));
-            }
+            below.extend(below_it.map(|name| (name, field.place)));
         }
         for (name, place) in below {
             self.add_strategies(&name, place, seen);

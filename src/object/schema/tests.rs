@@ -1,5 +1,4 @@
 use super::*;
-use crate::object::kind;
 
 fn all() -> Schemas {
     Schemas::of(kind::ALL.iter().copied().map(Described::from).collect())
@@ -25,13 +24,17 @@ fn every_kind_has_a_schema_and_every_reference_leads_to_one() {
             assert!(schema["description"].as_str().is_some_and(|d| !d.is_empty()), "{}", kind.kind);
             assert!(schema["properties"]["metadata"].is_object(), "{}", kind.kind);
         }
-        for (name, schema) in &schemas {
-            let mut found = Vec::new();
-            references(schema, &mut found);
-            for reference in found {
-                let target = reference.strip_prefix(prefix).unwrap_or_else(|| panic!("{name}: {reference}"));
-                assert!(schemas.contains_key(target), "{name}: {reference}");
-            }
+        assert_references_lead_somewhere(&schemas, prefix);
+    }
+}
+
+fn assert_references_lead_somewhere(schemas: &Map<String, Value>, prefix: &str) {
+    for (name, schema) in schemas {
+        let mut found = Vec::new();
+        references(schema, &mut found);
+        for reference in found {
+            let target = reference.strip_prefix(prefix).unwrap_or_else(|| panic!("{name}: {reference}"));
+            assert!(schemas.contains_key(target), "{name}: {reference}");
         }
     }
 }
@@ -55,6 +58,7 @@ fn fields_have_upstreams_form() {
     assert_eq!(at("core.v1.PersistentVolumeSpec", "accessModes")["items"]["enum"][0], "ReadOnlyMany");
     assert_eq!(v3["io.k8s.api.core.v1.PodSpec"]["required"], json!(["containers"]));
     assert!(v3["io.k8s.api.core.v1.Pod"].get("required").is_none(), "metadata can be left out");
+    assert!(v3["io.k8s.api.core.v1.LocalObjectReference"].get("required").is_none());
     let either = &v3["io.k8s.apimachinery.pkg.util.intstr.IntOrString"];
     assert_eq!(either["oneOf"], json!([{"type": "integer"}, {"type": "string"}]));
     assert_eq!(v3["dev.nslab.v1alpha1.Role"]["type"], "string");
@@ -123,4 +127,11 @@ fn a_kind_without_a_type_has_the_schema_it_brings() {
     let widget = &schemas["com.example.v1.Widget"];
     assert_eq!(widget["description"], "a widget");
     assert_eq!(widget[GROUP_VERSION_KIND][0]["kind"], "Widget");
+    assert_eq!(widget["properties"]["kind"]["type"], "string");
+    let metadata = &widget["properties"]["metadata"]["allOf"][0]["$ref"];
+    assert_eq!(metadata, "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
+    assert_references_lead_somewhere(&schemas, COMPONENTS);
+    for odd in [json!(true), json!(null), json!({"properties": 5}), json!({"properties": {"metadata": true}})] {
+        Schemas::of(vec![Described { kind: &WIDGET, schema: Some(odd) }]).into_v2();
+    }
 }

@@ -1,5 +1,5 @@
-//! Which values the fields have that are enumerations, by the name of their type's schema without `io.k8s.api.`: what
-//! Kubernetes' types say, and the generator's do not.
+//! What Kubernetes' types say and the generator's do not, by the names of their schemas without `io.k8s.api.`: which values
+//! the fields have that are enumerations, and which names are optional.
 
 use serde_json::{Map, Value};
 
@@ -141,7 +141,19 @@ const SIGNALS: &[&str] = &[
     "SIGUSR2", "SIGVTALRM", "SIGWINCH", "SIGXCPU", "SIGXFSZ",
 ];
 
-/// Adds the values to the schemas that are there.
+/// References by a name that may be left out; the types have an empty one then, and call it required.
+const OPTIONAL_NAME: [&str; 8] = [
+    "core.v1.ConfigMapEnvSource",
+    "core.v1.ConfigMapKeySelector",
+    "core.v1.ConfigMapProjection",
+    "core.v1.ConfigMapVolumeSource",
+    "core.v1.LocalObjectReference",
+    "core.v1.SecretEnvSource",
+    "core.v1.SecretKeySelector",
+    "core.v1.SecretProjection",
+];
+
+/// Corrects the schemas that are there.
 pub fn add(schemas: &mut Map<String, Value>) {
     for (schema, field, values) in ENUMS {
         let schema = schemas.get_mut(&format!("{PREFIX}{schema}"));
@@ -150,6 +162,21 @@ pub fn add(schemas: &mut Map<String, Value>) {
             field.and_then(|field| if field.get("items").is_some() { field.get_mut("items") } else { Some(field) });
         if let Some(Value::Object(field)) = field {
             field.insert("enum".into(), values.iter().copied().map(Value::from).collect());
+        }
+    }
+    for schema in OPTIONAL_NAME {
+        if let Some(Value::Object(schema)) = schemas.get_mut(&format!("{PREFIX}{schema}")) {
+            leave_out(schema, "name");
+        }
+    }
+}
+
+/// Makes a field one that need not be there.
+pub fn leave_out(schema: &mut Map<String, Value>, field: &str) {
+    if let Some(Value::Array(required)) = schema.get_mut("required") {
+        required.retain(|name| name != field);
+        if required.is_empty() {
+            schema.remove("required");
         }
     }
 }
