@@ -313,8 +313,8 @@ fn kinds_and_fields_are_explained() {
     assert_eq!(
         rig.ok("kubectl explain pod.spec.containers.imagePullPolicy"),
         "KIND:       Pod\nVERSION:    v1\n\nFIELD: imagePullPolicy <string>\nENUM:\n    Always\n    IfNotPresent\n    \
-         Never\n\nDESCRIPTION:\n    Image pull policy. One of Always, Never, IfNotPresent. Defaults to Always\n    if \
-         :latest tag is specified, or IfNotPresent otherwise. Cannot be updated.\n    More info:\n    \
+         Never\n\nDESCRIPTION:\n    Image pull policy. One of Always, Never, IfNotPresent. Defaults to Always if\n    \
+         :latest tag is specified, or IfNotPresent otherwise. Cannot be updated. More\n    info: \
          https://kubernetes.io/docs/concepts/containers/images#updating-images\n    \n\n"
     );
     let ports = rig.ok("lab explain svc.spec.ports --recursive");

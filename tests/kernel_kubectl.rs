@@ -92,8 +92,8 @@ fn kubectl_finds_in_openapi_what_it_looks_for() {
     assert_eq!((nowhere.code, nowhere.stderr.as_str()), (1, "error: field \"nope\" does not exist\n"));
 
     let file = "/run/a-manifest-of-a-test.yaml";
-    let manifest = "{apiVersion: v1, kind: Service, metadata: {name: two}, spec: {selector: {a: b}, ports: \
-                    [{name: a, port: 80}, {name: b, port: 81}]}}";
+    let manifest = "apiVersion: v1\nkind: Service\nmetadata: {name: two}\nspec: {selector: {a: b}, ports: [{name: a, \
+                    port: 80}, {name: b, port: 81}]}\n";
     std::fs::write(file, manifest).unwrap();
     let quiet = |args: &[&str]| {
         let out = kubectl(args).ok();
