@@ -15,7 +15,7 @@ use super::serve::Call;
 use super::status::{self, ApiError};
 use crate::object::kind::{self, KindRef};
 use crate::object::write::{Delete, Part, Propagation};
-use crate::object::{Key, Object, Write, merge, patch, unknown};
+use crate::object::{Key, Object, Write, merge, patch, schema, unknown};
 use crate::store::{Outcome, WriteError, Written};
 
 /// How often a change is tried again when something else changed the object meanwhile, and a generated name when it is
@@ -413,13 +413,11 @@ fn check_text(
     };
     let findings = unknown::examine(&object);
     if let Some(wrong) = findings.wrong.first() {
-        return Err(cannot(&format!(
-            "json: cannot unmarshal {} into field {} of type {}",
-            json_type(&wrong.value),
-            wrong.path,
-            // Go's words for the numbers.
-            wrong.expected.replace("i32", "int32").replace("i64", "int64")
-        )));
+        let place = match schema::go::field(kind, &wrong.path) {
+            Some(field) => format!("Go struct field {} of type {}", field.path, field.type_),
+            None => format!("field {} of type {}", wrong.path, wrong.expected),
+        };
+        return Err(cannot(&format!("json: cannot unmarshal {} into {place}", json_type(&wrong.value))));
     }
     let directive = query.get("fieldValidation");
     if directive != Some("Ignore") {

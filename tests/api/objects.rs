@@ -226,7 +226,7 @@ async fn unknown_fields_warn_or_are_refused() {
             400,
             Some(
                 "Deployment in version \"v1\" cannot be handled as a Deployment: json: cannot unmarshal string into \
-                 field spec.replicas of type int32"
+                 Go struct field DeploymentSpec.spec.replicas of type int32"
             )
         )
     );

@@ -7,6 +7,7 @@
 
 mod facts;
 mod form;
+pub mod go;
 #[cfg(test)]
 mod tests;
 
