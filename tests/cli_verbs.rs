@@ -339,6 +339,35 @@ fn without_a_lab_the_next_step_is_told() {
 }
 
 #[test]
+fn kinds_and_fields_are_explained() {
+    let rig = Rig::start();
+    assert_eq!(
+        rig.ok("kubectl explain pod.spec.containers.imagePullPolicy"),
+        "KIND:       Pod\nVERSION:    v1\n\nFIELD: imagePullPolicy <string>\nENUM:\n    Always\n    IfNotPresent\n    \
+         Never\n\nDESCRIPTION:\n    Image pull policy. One of Always, Never, IfNotPresent. Defaults to Always if\n    \
+         :latest tag is specified, or IfNotPresent otherwise. Cannot be updated. More\n    info: \
+         https://kubernetes.io/docs/concepts/containers/images#updating-images\n    \n\n"
+    );
+    let ports = rig.ok("lab explain svc.spec.ports --recursive");
+    assert!(ports.ends_with(
+        "FIELDS:\n  appProtocol\t<string>\n  name\t<string>\n  nodePort\t<integer>\n  port\t<integer> -required-\n  \
+         protocol\t<string>\n  enum: SCTP, TCP, UDP\n  targetPort\t<IntOrString>\n\n"
+    ));
+    let shallow = rig.ok("lab explain deploy --api-version=apps/v1 -R --max-depth=2");
+    assert!(shallow.starts_with("GROUP:      apps\nKIND:       Deployment\n"), "{shallow}");
+    assert!(shallow.contains("\n    template\t<PodTemplateSpec> -required-\n  status\t"), "{shallow}");
+    assert!(rig.ok("lab explain deployments.apps.spec.template").contains("FIELD: template <PodTemplateSpec>\n"));
+    assert_eq!(
+        rig.fails("lab explain pod.spec.contianers.image"),
+        "error: field \"contianers\" does not exist\nhint: did you mean containers?\n"
+    );
+    assert!(
+        rig.fails("lab explain deploy --api-version=apps/v1beta1")
+            .starts_with("error: couldn't find resource for \"apps/v1beta1, Resource=deployments\"\n")
+    );
+}
+
+#[test]
 fn what_needs_no_lab() {
     let rig = Rig::start();
     assert!(rig.ok("lab --api-socket=nothing.sock api-resources").contains("deployments "));

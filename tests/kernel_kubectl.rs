@@ -47,25 +47,36 @@ fn shell(lab: &Lab) -> Shell {
     Shell { directory: work, variables: variables.map(|(name, value)| (name.to_string(), value)).into() }
 }
 
+const CONFIG: &str = "/run/kubeconfig-of-a-test";
+/// What `kubectl edit` changes.
+const EDITOR: &str = "sed -i 's/ port: 80$/ port: 8080/'";
+
+/// Writes the file that kubectl reads.
+fn configure(lab: &Lab) -> Out {
+    let printed = lab.lab("kubeconfig").ok();
+    std::fs::write(CONFIG, &printed.stdout).unwrap();
+    printed
+}
+
+/// Runs Kubernetes' own, not this program under its name.
+fn kubectl(args: &[&str]) -> Out {
+    let program = std::env::var("KUBECTL").unwrap_or_else(|_| "/usr/bin/kubectl".to_string());
+    // What kubectl keeps of the API is of no lab but this.
+    let cache = ["--kubeconfig", CONFIG, "--cache-dir", "/run/kubectl-cache"];
+    let out = Command::new(program).args(cache).args(args).env("KUBE_EDITOR", EDITOR).output();
+    let out = out.expect("run Kubernetes' kubectl: KUBECTL says where it is");
+    Out {
+        what: format!("kubectl {}", args.join(" ")),
+        code: out.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&out.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&out.stderr).into_owned(),
+    }
+}
+
 #[test]
 fn a_kubeconfig_is_all_that_kubectl_needs() {
     let lab = Lab::up(&["labs/nodeport"]);
-    let printed = lab.lab("kubeconfig").ok();
-    printed.has("server: https://192.168.1.10:6443").has("current-context: nslab-lab");
-    let config = "/run/kubeconfig-of-a-test";
-    std::fs::write(config, &printed.stdout).unwrap();
-    let kubectl = |args: &[&str]| {
-        // Kubernetes' own, not this program under its name.
-        let program = std::env::var("KUBECTL").unwrap_or_else(|_| "/usr/bin/kubectl".to_string());
-        let out = Command::new(program).args(["--kubeconfig", config]).args(args).output();
-        let out = out.expect("run Kubernetes' kubectl: KUBECTL says where it is");
-        Out {
-            what: format!("kubectl {}", args.join(" ")),
-            code: out.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&out.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&out.stderr).into_owned(),
-        }
-    };
+    configure(&lab).has("server: https://192.168.1.10:6443").has("current-context: nslab-lab");
     kubectl(&["get", "pods"]).ok().matches_line(&["np-pods-", "1/1", "Running"]);
     kubectl(&["auth", "whoami"]).ok().matches_line(&["Username", "kubernetes-admin"]);
     kubectl(&["exec", "deploy/np-pods", "--", "hostname"]).ok().has("np-pods-");
@@ -89,5 +100,71 @@ fn a_kubeconfig_is_all_that_kubectl_needs() {
     let with_token = ["-sf", "-m", "10", "--cacert", "/var/lib/nslab/lab/pki/ca.crt", "-H", &header];
     let answered = Command::new("curl").args(with_token).arg("https://192.168.1.10:6443/api").status();
     assert!(answered.expect("run curl").success(), "the token is good");
+    lab.down();
+}
+
+/// kubectl reads what OpenAPI says of the kinds to explain them, to compute patches, and to know what the server checks.
+#[test]
+fn kubectl_finds_in_openapi_what_it_looks_for() {
+    let lab = Lab::up(&["labs/nodeport"]);
+    configure(&lab);
+    for path in [
+        "pods",
+        "pod.spec.containers",
+        "pod.spec.containers.resources.limits",
+        "service.spec.type",
+        "deployments.apps.spec.strategy.rollingUpdate.maxSurge",
+        "crd.spec.versions.schema.openAPIV3Schema",
+        "lab.nodes",
+    ] {
+        for recursive in [&[][..], &["--recursive"]] {
+            let args = [&["explain", path], recursive].concat();
+            let theirs = kubectl(&args).ok();
+            lab.run("lab", &args).ok().is(&theirs.stdout);
+        }
+    }
+    // Version 2, which kubectl reads in protobuf alone.
+    for kind in ["pod", "deployment.spec.template", "crd.spec", "lab.nodes"] {
+        kubectl(&["explain", kind, "-o", "plaintext-openapiv2"]).ok().has("KIND:").has("DESCRIPTION:");
+    }
+    kubectl(&["explain", "deploy", "--api-version=apps/v1"]).ok().matches_line(&["GROUP:", "apps"]);
+    let nowhere = kubectl(&["explain", "pod.spec.nope"]);
+    assert_eq!((nowhere.code, nowhere.stderr.as_str()), (1, "error: field \"nope\" does not exist\n"));
+
+    let file = "/run/a-manifest-of-a-test.yaml";
+    let manifest = "apiVersion: v1\nkind: Service\nmetadata: {name: two}\nspec: {selector: {a: b}, ports: [{name: a, \
+                    port: 80}, {name: b, port: 81}]}\n";
+    std::fs::write(file, manifest).unwrap();
+    let quiet = |args: &[&str]| {
+        let out = kubectl(args).ok();
+        assert_eq!(out.stderr, "", "{args:?}");
+        out.stdout
+    };
+    assert_eq!(quiet(&["create", "--validate=strict", "-f", file, "--save-config"]), "service/two created\n");
+    assert_eq!(quiet(&["diff", "-f", file]), "");
+    std::fs::write(file, manifest.replace(", {name: b, port: 81}", "")).unwrap();
+    let difference = kubectl(&["diff", "-f", file]);
+    assert_eq!(difference.code, 1, "{difference:?}");
+    assert!(difference.stdout.contains("-  - name: b"), "{difference:?}");
+    assert_eq!(quiet(&["apply", "-f", file]), "service/two configured\n");
+    // A port that the file does not have any more is gone: kubectl knows that ports are told apart by their number.
+    assert_eq!(quiet(&["get", "svc", "two", "-o", "jsonpath={.spec.ports[*].port}"]), "80");
+    assert_eq!(quiet(&["apply", "-f", file]), "service/two unchanged\n");
+
+    std::fs::write(file, manifest.replace("selector:", "selectors:")).unwrap();
+    let unknown = "Service in version \"v1\" cannot be handled as a Service: strict decoding error: unknown field \
+                   \"spec.selectors\"";
+    for validate in ["--validate=true", "--validate=strict"] {
+        let refused = kubectl(&["create", validate, "-f", file]);
+        assert!(refused.code == 1 && refused.stderr.contains(unknown), "{refused:?}");
+    }
+    let warned = kubectl(&["apply", "--validate=warn", "--dry-run=server", "-f", file]).ok();
+    assert_eq!(warned.stderr, "Warning: unknown field \"spec.selectors\"\n");
+    assert_eq!(
+        quiet(&["apply", "--validate=ignore", "--dry-run=server", "-f", file]),
+        "service/two configured (server dry run)\n"
+    );
+    assert_eq!(quiet(&["edit", "svc", "two", "--validate=strict"]), "service/two edited\n");
+    assert_eq!(quiet(&["get", "svc", "two", "-o", "jsonpath={.spec.ports[*].port}"]), "8080");
     lab.down();
 }

@@ -173,7 +173,7 @@ async fn dispatch(route: Route, call: Call) -> Result<Response<Body>, ApiError> 
         Route::Groups => Ok(discovery::groups(&call)),
         Route::Group(group) => Ok(respond::json(&discovery::group(&group))),
         Route::Resources { group, version } => Ok(respond::json(&discovery::resources(&group, &version))),
-        Route::OpenApi(path) => openapi::get(&path),
+        Route::OpenApi(path) => openapi::get(&path, &call),
         Route::LabStatus => lab_status(call).await,
     }
 }

@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod down;
 mod duration;
 mod exec;
+mod explain;
 mod expose;
 mod failure;
 mod files;
@@ -115,6 +116,7 @@ pub enum MachineCommand {
 pub enum Verb {
     Get(get::GetArgs),
     Describe(describe::DescribeArgs),
+    Explain(explain::ExplainArgs),
     Create(create::CreateArgs),
     Apply(apply::ApplyArgs),
     Delete(delete::DeleteArgs),
@@ -224,6 +226,7 @@ async fn dispatch(verb: Verb, cx: &Context) -> Result<(), Failure> {
     match verb {
         Verb::Get(args) => get::run(args, cx).await,
         Verb::Describe(args) => describe::run(args, cx).await,
+        Verb::Explain(args) => explain::run(args, cx).await,
         Verb::Create(args) => create::run(args, cx).await,
         Verb::Apply(args) => apply::run(args, cx).await,
         Verb::Delete(args) => delete::run(args, cx).await,

@@ -5,6 +5,7 @@ mod consistency;
 mod harness;
 mod logs;
 mod objects;
+mod openapi;
 mod services;
 mod sessions;
 mod watches;

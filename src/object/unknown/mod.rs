@@ -4,19 +4,14 @@
 //! silence. The object is decoded once through the type of its kind by a deserializer of our own ([`walk`]), which sees
 //! every field that a type asks for and every one it does not know.
 
-mod walk;
+mod text;
+pub(super) mod walk;
 
-use serde_json::{Map, Value};
+pub use text::strict_errors;
 
-use k8s_openapi::api::{
-    admissionregistration::v1 as admission, apps::v1 as apps, autoscaling::v2 as autoscaling, batch::v1 as batch,
-    coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery, networking::v1 as networking,
-    policy::v1 as policy, rbac::v1 as rbac, scheduling::v1 as scheduling, storage::v1 as storage,
-};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
-use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1 as apiregistration;
+use serde_json::Value;
 
-use super::{KindRef, Object, kind, lab};
+use super::{Object, types};
 
 /// A field that its type does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +50,9 @@ pub fn unknown_fields(object: &Object) -> Vec<String> {
 
 /// Holds an object against the type of its kind.
 pub fn examine(object: &Object) -> Findings {
-    let Some(decode) = object.kind().and_then(decoder) else { return Findings::default() };
+    let Some(decode) = object.kind().and_then(types::of).map(|known| known.decode) else {
+        return Findings::default();
+    };
     let mut findings = decode(object.json());
     // A type error ends the decoding. Without the wrong value it goes on to the next one.
     let mut mended = None::<Value>;
@@ -75,6 +72,20 @@ pub fn examine(object: &Object) -> Findings {
     }
     findings.wrong = wrong;
     findings
+}
+
+/// Takes away the fields that the object's kind does not have, as a server does that keeps objects by their types.
+pub fn prune(object: &mut Object, unknown: &[UnknownField]) {
+    if unknown.is_empty() {
+        return;
+    }
+    let mut value = Value::Object(std::mem::take(object.json_mut()));
+    for field in unknown {
+        clear(&mut value, &field.path);
+    }
+    if let Value::Object(fields) = value {
+        *object.json_mut() = fields;
+    }
 }
 
 /// Takes what stands at a path away; an item of a list becomes null, so that the others stay where they are. `false`
@@ -98,61 +109,10 @@ fn clear(value: &mut Value, path: &str) -> bool {
     }
 }
 
-type Decode = fn(&Map<String, Value>) -> Findings;
-
-/// How the objects of a kind are decoded.
-fn decoder(kind: KindRef) -> Option<Decode> {
-    let all: [(KindRef, Decode); 40] = [
-        (&kind::NAMESPACE, walk::decode::<core::Namespace>),
-        (&kind::NODE, walk::decode::<core::Node>),
-        (&kind::POD, walk::decode::<core::Pod>),
-        (&kind::SERVICE, walk::decode::<core::Service>),
-        (&kind::ENDPOINTS, walk::decode::<core::Endpoints>),
-        (&kind::EVENT, walk::decode::<core::Event>),
-        (&kind::CONFIG_MAP, walk::decode::<core::ConfigMap>),
-        (&kind::SECRET, walk::decode::<core::Secret>),
-        (&kind::SERVICE_ACCOUNT, walk::decode::<core::ServiceAccount>),
-        (&kind::PERSISTENT_VOLUME, walk::decode::<core::PersistentVolume>),
-        (&kind::PERSISTENT_VOLUME_CLAIM, walk::decode::<core::PersistentVolumeClaim>),
-        (&kind::REPLICATION_CONTROLLER, walk::decode::<core::ReplicationController>),
-        (&kind::LIMIT_RANGE, walk::decode::<core::LimitRange>),
-        (&kind::RESOURCE_QUOTA, walk::decode::<core::ResourceQuota>),
-        (&kind::POD_TEMPLATE, walk::decode::<core::PodTemplate>),
-        (&kind::DEPLOYMENT, walk::decode::<apps::Deployment>),
-        (&kind::REPLICA_SET, walk::decode::<apps::ReplicaSet>),
-        (&kind::DAEMON_SET, walk::decode::<apps::DaemonSet>),
-        (&kind::STATEFUL_SET, walk::decode::<apps::StatefulSet>),
-        (&kind::CONTROLLER_REVISION, walk::decode::<apps::ControllerRevision>),
-        (&kind::JOB, walk::decode::<batch::Job>),
-        (&kind::CRON_JOB, walk::decode::<batch::CronJob>),
-        (&kind::HORIZONTAL_POD_AUTOSCALER, walk::decode::<autoscaling::HorizontalPodAutoscaler>),
-        (&kind::ENDPOINT_SLICE, walk::decode::<discovery::EndpointSlice>),
-        (&kind::INGRESS, walk::decode::<networking::Ingress>),
-        (&kind::INGRESS_CLASS, walk::decode::<networking::IngressClass>),
-        (&kind::NETWORK_POLICY, walk::decode::<networking::NetworkPolicy>),
-        (&kind::ROLE, walk::decode::<rbac::Role>),
-        (&kind::ROLE_BINDING, walk::decode::<rbac::RoleBinding>),
-        (&kind::CLUSTER_ROLE, walk::decode::<rbac::ClusterRole>),
-        (&kind::CLUSTER_ROLE_BINDING, walk::decode::<rbac::ClusterRoleBinding>),
-        (&kind::STORAGE_CLASS, walk::decode::<storage::StorageClass>),
-        (&kind::CSI_DRIVER, walk::decode::<storage::CSIDriver>),
-        (&kind::PRIORITY_CLASS, walk::decode::<scheduling::PriorityClass>),
-        (&kind::POD_DISRUPTION_BUDGET, walk::decode::<policy::PodDisruptionBudget>),
-        (&kind::LEASE, walk::decode::<coordination::Lease>),
-        (&kind::CUSTOM_RESOURCE_DEFINITION, walk::decode::<apiextensions::CustomResourceDefinition>),
-        (&kind::API_SERVICE, walk::decode::<apiregistration::APIService>),
-        (&kind::VALIDATING_WEBHOOK, walk::decode::<admission::ValidatingWebhookConfiguration>),
-        (&kind::MUTATING_WEBHOOK, walk::decode::<admission::MutatingWebhookConfiguration>),
-    ];
-    if kind == &kind::LAB {
-        return Some(walk::decode::<lab::Lab>);
-    }
-    all.into_iter().find(|(known, _)| *known == kind).map(|(_, decode)| decode)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::object::kind;
     use serde_json::json;
 
     fn object(value: Value) -> Object {
@@ -162,7 +122,6 @@ mod tests {
     #[test]
     fn every_kind_can_be_examined() {
         for kind in kind::ALL {
-            assert!(decoder(kind).is_some(), "{}", kind.kind);
             let minimal = object(json!({"apiVersion": kind.api_version(), "kind": kind.kind, "nope": 1}));
             assert_eq!(unknown_fields(&minimal), ["nope"], "{}", kind.kind);
         }
