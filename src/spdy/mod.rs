@@ -4,6 +4,7 @@
 //! There is no flow control but that of the connection below, since Kubernetes' clients have none: whoever does not read
 //! a stream holds up the others, and memory stays bounded.
 
+mod carry;
 mod frame;
 mod headers;
 mod io;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use hyper::body::Bytes;
 use tokio::sync::mpsc;
 
+pub use carry::carry;
 use frame::{Decoder, Event};
 pub use headers::Headers;
 use headers::Packer;

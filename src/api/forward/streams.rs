@@ -1,16 +1,13 @@
 //! Port-forward over SPDY streams: a data and an error stream a connection, which belong together by their request.
 
 use std::collections::HashMap;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::dial::{BUFFER, Dialer};
+use super::dial::Dialer;
 use crate::spdy::{self, Side, Sink, Source, Stream};
 
 /// How long a stream may wait for the other of its pair.
@@ -73,7 +70,7 @@ fn pair(waiting: &mut HashMap<String, (Instant, Stream)>, stream: Stream) -> Opt
 
 async fn forward(dialer: Arc<Dialer>, port: u16, data: Stream, mut error: Stream) {
     match dialer.connect(port).await {
-        Ok(connection) => carry(connection, data).await,
+        Ok(connection) => spdy::carry(connection, data).await,
         Err(message) => {
             let _ = error.sender.send(message.as_bytes()).await;
             let mut data = data;
@@ -81,37 +78,4 @@ async fn forward(dialer: Arc<Dialer>, port: u16, data: Stream, mut error: Stream
         }
     }
     error.sender.finish().await;
-}
-
-/// Until both directions have ended, or one of them in disorder.
-async fn carry(connection: TcpStream, data: Stream) {
-    let (mut read, mut write) = connection.into_split();
-    let Stream { mut receiver, mut sender, .. } = data;
-    let mut to_pod = pin!(async {
-        let mut taken = true;
-        while let Some(bytes) = receiver.receive().await {
-            // What is not taken any more is let go, so that it does not hold up the others.
-            taken = taken && write.write_all(&bytes).await.is_ok();
-        }
-        // kubectl gives a stream up so when its own side is closed.
-        !receiver.was_reset() && write.shutdown().await.is_ok()
-    });
-    let mut from_pod = pin!(async {
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            match read.read(&mut buffer).await {
-                Ok(0) => {
-                    sender.finish().await;
-                    return true;
-                }
-                Ok(count) if sender.send(buffer.get(..count).unwrap_or_default()).await.is_ok() => {}
-                // The stream is reset when it is dropped.
-                _ => return false,
-            }
-        }
-    });
-    tokio::select! {
-        in_order = &mut from_pod => if in_order { to_pod.await; },
-        in_order = &mut to_pod => if in_order { from_pod.await; },
-    }
 }
