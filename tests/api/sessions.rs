@@ -46,7 +46,7 @@ impl Sessions for Processes {
     }
 
     fn attach(&self, target: &Target, stdin: bool) -> Result<Session, SessionError> {
-        self.exec(target, Command { argv: vec!["cat".into()], tty: false, stdin })
+        self.exec(target, Command { argv: ["sh", "-c", "cat; exit 3"].map(String::from).to_vec(), tty: false, stdin })
     }
 
     /// Pods have this machine's network.
@@ -185,6 +185,9 @@ async fn nodes_run_commands_and_pods_are_attached_to() {
     let mut socket = open(&server, path, V5).await;
     socket.send(to(0, b"ping")).await.unwrap();
     assert_eq!(socket.next().await.unwrap().unwrap(), to(1, b"ping"));
+    socket.send(to(255, &[0])).await.unwrap();
+    // How a container ended stands in the pod; kubectl takes a code for a stream that broke.
+    assert_eq!(all(&mut socket).await.2["status"], "Success");
     let asked = sessions.asked.lock().unwrap().clone();
     assert!(asked[0].starts_with("Node { name: \"w1\" }") && asked[1].contains("container: \"d\""), "{asked:?}");
 }

@@ -54,7 +54,7 @@ fn start_command(call: Call, target: Target) -> Result<Response<Body>, ApiError>
 
 pub fn attach(path: Path, call: Call) -> Result<Response<Body>, ApiError> {
     let target = container(&path, &call)?;
-    let wanted = wanted(&call)?;
+    let wanted = Wanted { code: false, ..wanted(&call)? };
     open(call, wanted, Box::new(move |sessions| sessions.attach(&target, wanted.stdin)))
 }
 
@@ -62,7 +62,8 @@ fn wanted(call: &Call) -> Result<Wanted, ApiError> {
     let flag = |name| call.query.flag(name);
     let tty = flag("tty");
     // With a terminal there is no stderr of its own.
-    let wanted = Wanted { stdin: flag("stdin"), stdout: flag("stdout"), stderr: flag("stderr") && !tty, tty };
+    let (stdin, stdout, stderr) = (flag("stdin"), flag("stdout"), flag("stderr") && !tty);
+    let wanted = Wanted { stdin, stdout, stderr, tty, code: true };
     if !wanted.stdin && !wanted.stdout && !wanted.stderr {
         return Err(ApiError::bad_request("you must specify at least 1 of stdin, stdout, stderr"));
     }

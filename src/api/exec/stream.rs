@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_tungstenite::WebSocketStream;
@@ -22,6 +23,15 @@ pub struct Wanted {
     pub stdout: bool,
     pub stderr: bool,
     pub tty: bool,
+    /// Who attaches learns that the container has ended; how it has, stands in the pod.
+    pub code: bool,
+}
+
+impl Wanted {
+    /// The last word about a command.
+    pub fn ended(self, exit: Exit) -> Value {
+        channel::ended(if self.code { exit } else { Exit { code: 0 } })
+    }
 }
 
 /// How long a command's output may be silent after it has ended, when a process that it left behind holds the pipe open.
@@ -72,7 +82,7 @@ pub async fn carry<S>(
                 let (out, err) = (Channel(STDOUT, sender.clone()), Channel(STDERR, sender.clone()));
                 let (out, err) = (wanted.stdout.then_some(&out), wanted.stderr.then_some(&err));
                 tokio::select! {
-                    exit = outputs.copy(out, err) => channel::ended(exit),
+                    exit = outputs.copy(out, err) => wanted.ended(exit),
                     () = incoming(&mut stream, input, protocol) => return,
                 }
             }

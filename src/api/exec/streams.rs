@@ -111,5 +111,5 @@ async fn converse(session: Session, wanted: Wanted, mut streams: HashMap<String,
     for stream in [&mut out, &mut err].into_iter().flatten() {
         stream.sender.finish().await;
     }
-    channel::ended(exit)
+    wanted.ended(exit)
 }
