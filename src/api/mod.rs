@@ -10,6 +10,7 @@ mod auth;
 mod body;
 mod discovery;
 mod exec;
+mod forward;
 mod log;
 mod openapi;
 mod page;
@@ -24,6 +25,7 @@ pub mod status;
 mod subresource;
 pub mod table;
 mod tls;
+mod upgrade;
 mod watch;
 mod write;
 
@@ -49,6 +51,8 @@ pub const KUBERNETES_VERSION: &str = "v1.34.0";
 
 /// How many watches and followed logs may be open at once.
 const MAX_STREAMS: usize = 2_000;
+/// How many commands, attached clients and port-forwards may be open at once.
+const MAX_SESSIONS: usize = 500;
 
 type PodLogs = Box<dyn Fn(&str, &str, &str) -> PathBuf + Send + Sync>;
 
@@ -68,6 +72,7 @@ pub struct Api {
     tokens: Option<Arc<TokenKey>>,
     pages: Mutex<page::Pages>,
     streams: Arc<Semaphore>,
+    session_permits: Arc<Semaphore>,
 }
 
 impl Api {
@@ -82,6 +87,7 @@ impl Api {
             tokens: None,
             pages: Mutex::default(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            session_permits: Arc::new(Semaphore::new(MAX_SESSIONS)),
         }
     }
 

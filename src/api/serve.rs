@@ -21,7 +21,7 @@ use super::body::Body;
 use super::query::Query;
 use super::route::{Route, Target, route};
 use super::status::ApiError;
-use super::{Api, apply, discovery, exec, log, openapi, read, respond, review, subresource, write};
+use super::{Api, apply, discovery, exec, forward, log, openapi, read, respond, review, subresource, write};
 
 /// How long a request's headers may take, which is also how long an idle connection is kept.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -208,6 +208,7 @@ async fn objects(target: Target, call: Call) -> Result<Response<Body>, ApiError>
         (Some(_), Some("log")) if method == Method::GET => log::get(target, call),
         (Some(_), Some("exec")) => exec::exec(target, call),
         (Some(_), Some("attach")) => exec::attach(target, call),
+        (Some(_), Some("portforward")) => forward::forward(target, call),
         (Some(_), Some(_)) => subresource::dispatch(target, call).await,
     }
 }

@@ -5,6 +5,7 @@ mod about;
 mod api_status;
 mod apply;
 pub mod client;
+mod cp;
 mod create;
 mod delete;
 mod describe;
@@ -31,6 +32,8 @@ mod output;
 pub mod path;
 pub mod plan;
 mod pods;
+mod port_forward;
+mod ports;
 mod resource;
 mod rollout;
 mod run;
@@ -125,6 +128,8 @@ pub enum Verb {
     Run(run::RunArgs),
     Exec(exec::ExecArgs),
     Attach(exec::AttachArgs),
+    PortForward(port_forward::PortForwardArgs),
+    Cp(cp::CpArgs),
     #[command(alias = "log")]
     Logs(logs::LogsArgs),
     Label(label::LabelArgs),
@@ -235,6 +240,8 @@ async fn dispatch(verb: Verb, cx: &Context) -> Result<(), Failure> {
         Verb::Run(args) => run::run(args, cx).await,
         Verb::Exec(args) => exec::run(args, cx).await,
         Verb::Attach(args) => exec::attach(args, cx).await,
+        Verb::PortForward(args) => port_forward::run(args, cx).await,
+        Verb::Cp(args) => cp::run(args, cx).await,
         Verb::Logs(args) => logs::run(args, cx).await,
         Verb::Label(args) => label::label(args, cx).await,
         Verb::Annotate(args) => label::annotate(args, cx).await,

@@ -139,6 +139,7 @@ impl Running {
         let (objects, authority) = (store.clone(), pki.clone());
         let host = host
             .with_credentials(move |pod, account| doors::credentials(&objects, &authority, pod, account))
+            .with_pod_netns(netns_of_pods(name.to_string(), store.clone()))
             .with_api_door(move |netns, listener| door.change(netns, listener));
         let host = Arc::new(host);
         let recovered = agent::recover(noted, &survivors, Timestamp::now());
@@ -258,6 +259,15 @@ fn resolv_conf() -> String {
         return read("/run/systemd/resolve/resolv.conf");
     }
     own
+}
+
+/// Finds the network namespace of a pod, for as long as no other has its name.
+fn netns_of_pods(lab: String, store: Arc<Store>) -> impl Fn(&crate::session::Pod) -> Option<String> {
+    move |pod| {
+        let snapshot = store.snapshot();
+        let object = snapshot.find(&kind::POD, &pod.namespace, &pod.name).filter(|object| object.uid() == pod.uid)?;
+        Some(plan::netns_of(&lab, object))
+    }
 }
 
 /// What an earlier supervisor noted; nothing when there is no whole note.

@@ -2,6 +2,7 @@
 
 mod applying;
 mod consistency;
+mod forwards;
 mod harness;
 mod logs;
 mod objects;

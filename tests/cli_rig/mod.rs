@@ -2,6 +2,7 @@
 //! for the nodes that lets pods run and end.
 
 use std::io::Write as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,7 +18,7 @@ use nslab::object::{Key, Object, Write, kind};
 use nslab::session::{self, Exit, Session, SessionError, Sessions, Target};
 use nslab::store::Store;
 use serde_json::{Value, json};
-use tokio::net::UnixListener;
+use tokio::net::{TcpSocket, UnixListener};
 use tokio::sync::oneshot;
 
 /// Long enough for any machine; only a test that fails waits for it.
@@ -285,6 +286,15 @@ impl Sessions for Processes {
             let pod = snapshot.iter().find(|(_, pod)| pod.uid() == uid);
             kubelet.ended.lock().unwrap().extend(pod.map(|(key, _)| (key.name.clone(), code)));
         })
+    }
+
+    /// Pods have this machine's network.
+    fn socket(&self, _: &session::Pod, family: session::Family) -> Result<OwnedFd, SessionError> {
+        let socket = match family {
+            session::Family::Ipv4 => TcpSocket::new_v4(),
+            session::Family::Ipv6 => TcpSocket::new_v6(),
+        };
+        socket.and_then(|s| s.as_fd().try_clone_to_owned()).map_err(|e| SessionError::NotRunning(e.to_string()))
     }
 }
 
