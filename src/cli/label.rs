@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use super::change::RecordArgs;
 use super::path::{self, Query};
 use super::{Context, Failure, dry_run, files, hint, output, print, scale};
 
@@ -42,6 +43,10 @@ struct ChangeArgs {
     /// client or server: change nothing
     #[arg(long, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "client")]
     dry_run: Option<String>,
+    #[arg(long, hide = true)]
+    field_manager: Option<String>,
+    #[command(flatten)]
+    record: RecordArgs,
 }
 
 /// Which of the two it is, in kubectl's words.
@@ -121,7 +126,8 @@ async fn change(args: ChangeArgs, words: &Words, cx: &Context) -> Result<(), Fai
         let changes = patch.iter().any(|(key, new)| now.get(key).unwrap_or(&Value::Null) != new);
         if changes && dry != Some(super::DRY_CLIENT) {
             let query = Query::new().with_some("dryRun", dry.map(|_| "All"));
-            let patch = json!({"metadata": {words.field: patch}});
+            let mut patch = json!({"metadata": {words.field: patch}});
+            args.record.note(&mut patch);
             cx.client.merge_patch(&query.on(&path::object(kind, &namespace, &name)), &patch).await?;
         }
         let only_removes = words.done == "labeled" && pairs.iter().all(|(_, new)| new.is_none());

@@ -4,13 +4,17 @@
 mod about;
 mod api_status;
 mod apply;
+mod change;
 pub mod client;
 mod create;
 mod delete;
 mod describe;
+mod diff;
 pub mod doctor;
 pub mod down;
+mod drain;
 mod duration;
+mod edit;
 mod exec;
 mod expose;
 mod failure;
@@ -27,14 +31,17 @@ mod logs;
 mod meta;
 mod node;
 mod output;
+mod patch;
 pub mod path;
 pub mod plan;
 mod pods;
+mod replace;
 mod resource;
 mod rollout;
 mod run;
 mod scale;
 mod service;
+mod set;
 pub mod status;
 mod stream;
 mod table;
@@ -127,6 +134,15 @@ pub enum Verb {
     Label(label::LabelArgs),
     Annotate(label::AnnotateArgs),
     Rollout(rollout::RolloutArgs),
+    Set(set::SetArgs),
+    Edit(edit::EditArgs),
+    Patch(patch::PatchArgs),
+    Replace(replace::ReplaceArgs),
+    Diff(diff::DiffArgs),
+    Cordon(drain::CordonArgs),
+    Uncordon(drain::UncordonArgs),
+    Drain(drain::DrainArgs),
+    Taint(drain::taint::TaintArgs),
     Wait(wait::WaitArgs),
     Version(about::VersionArgs),
     ApiResources(about::ApiResourcesArgs),
@@ -235,6 +251,15 @@ async fn dispatch(verb: Verb, cx: &Context) -> Result<(), Failure> {
         Verb::Label(args) => label::label(args, cx).await,
         Verb::Annotate(args) => label::annotate(args, cx).await,
         Verb::Rollout(args) => rollout::run(args, cx).await,
+        Verb::Set(args) => set::run(args, cx).await,
+        Verb::Edit(args) => edit::run(args, cx).await,
+        Verb::Patch(args) => patch::run(args, cx).await,
+        Verb::Replace(args) => replace::run(args, cx).await,
+        Verb::Diff(args) => diff::run(args, cx).await,
+        Verb::Cordon(args) => drain::cordon(args, cx).await,
+        Verb::Uncordon(args) => drain::uncordon(args, cx).await,
+        Verb::Drain(args) => drain::drain(args, cx).await,
+        Verb::Taint(args) => drain::taint::run(args, cx).await,
         Verb::Wait(args) => wait::run(args, cx).await,
         Verb::Version(args) => about::version(args, cx).await,
         Verb::ApiResources(args) => about::api_resources(&args),

@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::change::{CHANGE_CAUSE, RecordArgs};
 use super::path::{self, Query};
 use super::{Context, Failure, dry_run, files, hint, print, resource};
 use crate::object::kind::{self, KindRef};
@@ -32,6 +33,8 @@ pub struct ScaleArgs {
     dry_run: Option<String>,
     #[arg(long, hide = true)]
     timeout: Option<String>,
+    #[command(flatten)]
+    record: RecordArgs,
 }
 
 pub async fn run(args: ScaleArgs, cx: &Context) -> Result<(), Failure> {
@@ -84,6 +87,10 @@ async fn scale_one(
             let failure =
                 Failure::error(format!("no objects passed to scale {} \"{name}\" not found", kind.resource()));
             return Err(failure.hints(hint::for_missing(cx, kind, namespace, name).await));
+        }
+        if let Some(cause) = args.record.cause().filter(|_| dry.is_none()) {
+            let patch = json!({"metadata": {"annotations": {CHANGE_CAUSE: cause}}});
+            cx.client.merge_patch(&path::object(kind, namespace, name), &patch).await?;
         }
     }
     print(&format!("{}/{name} scaled{}\n", kind.singular_resource(), dry.unwrap_or_default()))

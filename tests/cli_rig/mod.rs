@@ -2,6 +2,7 @@
 //! for the nodes that lets pods run and end.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,7 +18,7 @@ use nslab::object::{Key, Object, Write, kind};
 use nslab::session::{self, Exit, Session, SessionError, Sessions, Target};
 use nslab::store::Store;
 use serde_json::{Value, json};
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 
 /// Long enough for any machine; only a test that fails waits for it.
@@ -26,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Rig {
     pub store: Arc<Store>,
     pub directory: PathBuf,
+    /// Where the API listens for Kubernetes' own kubectl: on this machine alone, and without TLS.
+    pub address: SocketAddr,
     ended: Arc<AtomicBool>,
     stop: Option<oneshot::Sender<()>>,
     threads: Vec<JoinHandle<()>>,
@@ -70,14 +73,24 @@ impl Rig {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
                 let listener = UnixListener::bind(socket).unwrap();
-                ready.send(()).unwrap();
-                let api = Api::new(of_api, Arc::new(sessions), Layout::new("test"));
-                serve(listener, Arc::new(api), stopped).await;
+                let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                ready.send(tcp.local_addr().unwrap()).unwrap();
+                let api = Arc::new(Api::new(of_api, Arc::new(sessions), Layout::new("test")));
+                tokio::select! {
+                    () = serve(listener, api.clone(), stopped) => {}
+                    () = serve(tcp, api, std::future::pending::<()>()) => {}
+                }
             });
         });
-        is_ready.recv_timeout(PATIENCE).unwrap();
+        let address = is_ready.recv_timeout(PATIENCE).unwrap();
         let threads = vec![server, std::thread::spawn(move || nodes.run())];
-        Rig { store, directory, ended, stop: Some(stop), threads }
+        Rig { store, directory, address, ended, stop: Some(stop), threads }
+    }
+
+    /// Lets the controllers do what there is to do.
+    pub fn settle(&self) {
+        let mut context = nslab::control::Context::new(jiff::Timestamp::now());
+        nslab::control::settle(&self.store, &mut context, 100);
     }
 
     /// Runs a line as a shell would, with `input` at standard input.
@@ -120,6 +133,8 @@ impl Rig {
             .current_dir(&self.directory)
             .env("LAB_API_SOCKET", self.directory.join("api.sock"))
             .env_remove("LAB_NAME")
+            .env_remove("KUBECONFIG")
+            .env("HOME", &self.directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -174,7 +189,7 @@ pub fn finish(child: Child) -> Said {
 }
 
 /// Words in single quotes stay together.
-fn words(line: &str) -> Vec<String> {
+pub fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quoted, mut any) = (Vec::new(), String::new(), false, false);
     for c in line.chars() {
         match c {

@@ -41,6 +41,13 @@ pub struct DescribeArgs {
     chunk_size: Option<u64>,
 }
 
+/// The template of an object that makes pods, as `rollout history --revision` shows it.
+pub fn template_text(object: &Value) -> String {
+    let mut page = Page::default();
+    workload::template(&mut page, object);
+    page.unaligned()
+}
+
 /// What the pages of all kinds are made with.
 struct Describer<'a> {
     cx: &'a Context,

@@ -1,0 +1,327 @@
+//! The same command lines for this program and for Kubernetes' own kubectl, each with an API of its own: what is printed,
+//! the exit code and the objects that come of it are the same. `scripts/test` runs these where there is a kubectl of 1.31
+//! or newer, and says so where there is none; `KUBECTL` says where another one is.
+
+#[allow(dead_code)] // What the other tests need of the rig.
+mod cli_rig;
+
+use std::process::{Command, Stdio};
+
+use cli_rig::{Rig, Said, finish, words};
+use serde_json::Value;
+
+/// Kubernetes' own, with the API of `rig`.
+fn kubectl(rig: &Rig, line: &str) -> Said {
+    let program = std::env::var("KUBECTL").unwrap_or_else(|_| "/usr/bin/kubectl".to_string());
+    let child = Command::new(program)
+        .arg(format!("--server=http://{}", rig.address))
+        .args(words(line).into_iter().skip(1))
+        .current_dir(&rig.directory)
+        .env("HOME", &rig.directory)
+        .env("KUBECONFIG", rig.directory.join("no-kubeconfig"))
+        .env("KUBE_EDITOR", "./editor")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("run Kubernetes' kubectl: KUBECTL says where it is");
+    finish(child)
+}
+
+/// Without what only this program says, and what differs from run to run.
+fn comparable(said: Said) -> Said {
+    let plain = |text: String| -> String {
+        let ours = |line: &&str| !line.starts_with("hint: ") && !line.starts_with("See '");
+        let lines = text.lines().filter(ours).map(str::trim_end);
+        // kubectl leaves "error: " away where it gathers several errors, and forgets to say of some verbs that it was a
+        // dry run.
+        let lines = lines.map(|line| line.trim_start_matches("error: "));
+        let lines = lines.map(|line| line.trim_end_matches(" (dry run)").trim_end_matches(" (server dry run)"));
+        lines.flat_map(|line| [line, "\n"]).collect()
+    };
+    Said { out: plain(said.out), err: plain(said.err), code: said.code }
+}
+
+/// All objects, without what the server made of its own.
+fn objects(rig: &Rig) -> Vec<String> {
+    let snapshot = rig.store.snapshot();
+    let plain = |value: &mut Value| {
+        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+            for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields", "generation"] {
+                metadata.remove(field);
+            }
+        }
+        if let Some(spec) = value.get_mut("spec").and_then(Value::as_object_mut) {
+            spec.remove("clusterIP");
+            spec.remove("clusterIPs");
+        }
+        if let Some(status) = value.as_object_mut() {
+            status.remove("status");
+        }
+    };
+    let kept = |key: &nslab::object::Key| !["Event", "ReplicaSet", "Pod", "EndpointSlice"].contains(&key.kind.kind);
+    let text = |(_, object): (_, &std::sync::Arc<nslab::object::Object>)| {
+        let mut value = object.to_value();
+        plain(&mut value);
+        serde_json::to_string_pretty(&value).unwrap()
+    };
+    snapshot.iter().filter(|(key, _)| kept(key)).map(text).collect()
+}
+
+/// Runs `lines` with both. A line `settle` lets the controllers work.
+fn same(prepare: impl Fn(&Rig), lines: &[&str]) {
+    let (ours, theirs) = (Rig::start(), Rig::start());
+    let mut found = Vec::new();
+    for rig in [&ours, &theirs] {
+        prepare(rig);
+    }
+    for line in lines {
+        if *line == "settle" {
+            ours.settle();
+            theirs.settle();
+            continue;
+        }
+        let (own, upstream) = (comparable(ours.run(line)), comparable(kubectl(&theirs, line)));
+        if own != upstream {
+            found.push(format!("{line}\n    lab     {own:?}\n    kubectl {upstream:?}"));
+        }
+    }
+    let (own, upstream) = (objects(&ours), objects(&theirs));
+    for object in own.iter().filter(|object| !upstream.contains(object)) {
+        found.push(format!("only with lab: {object}"));
+    }
+    for object in upstream.iter().filter(|object| !own.contains(object)) {
+        found.push(format!("only with kubectl: {object}"));
+    }
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+fn with_web(rig: &Rig) {
+    rig.ok("kubectl create deployment web --image=nginx:1.25");
+    rig.ok("kubectl create service clusterip web --tcp=80");
+    rig.settle();
+}
+
+#[test]
+#[ignore = "needs Kubernetes' own kubectl"]
+fn setting() {
+    same(
+        with_web,
+        &[
+            "kubectl set image deployment/web nginx=nginx:1.26",
+            "kubectl set image deploy web *=nginx:1.27",
+            "kubectl set image deploy web *=nginx:1.27",
+            "kubectl set image deploy web other=nginx:1.27",
+            "kubectl set image deploy web",
+            "kubectl set image deploy nope a=b",
+            "kubectl set image deploy web nginx=nginx:1.28 --dry-run=client",
+            "kubectl set image deploy web nginx=nginx:1.28 --dry-run=server",
+            "kubectl set image deploy web nginx=nginx:1.28 -o name",
+            "kubectl set env deploy/web A=1 B=2",
+            "kubectl set env deploy/web A-",
+            "kubectl set env deploy/web B=3 --overwrite=false",
+            "kubectl set env deploy/web --list",
+            "kubectl create configmap conf --from-literal=some-key=1",
+            "kubectl set env deploy/web --from=configmap/conf --prefix=X_",
+            "kubectl set env deploy/web --list",
+            "kubectl set env deploy/web --list --resolve",
+            "kubectl set env deploy/web",
+            "kubectl set resources deploy web --limits=cpu=200m,memory=512Mi --requests=cpu=100m",
+            "kubectl set resources deploy web",
+            "kubectl set resources deploy web -c nope --limits=cpu=1",
+            "kubectl set selector svc web app=other",
+            "kubectl set selector deploy web app=other",
+            "kubectl set serviceaccount deploy web robot",
+            "kubectl set sa deploy web",
+        ],
+    );
+}
+
+#[test]
+#[ignore = "needs Kubernetes' own kubectl"]
+fn patching() {
+    let prepare = |rig: &Rig| {
+        with_web(rig);
+        rig.write("p.yaml", "spec:\n  replicas: 4\n");
+        rig.write("bad.yaml", "spec: [\n");
+    };
+    same(
+        prepare,
+        &[
+            "kubectl patch deployment web -p '{\"spec\":{\"replicas\":2}}'",
+            "kubectl patch deployment web -p '{\"spec\":{\"replicas\":2}}'",
+            "kubectl patch deploy/web --type=merge -p '{\"metadata\":{\"labels\":{\"a\":\"b\"}}}'",
+            "kubectl patch deploy/web --type json -p '[{\"op\":\"replace\",\"path\":\"/spec/replicas\",\"value\":3}]'",
+            "kubectl patch deploy web --patch-file p.yaml",
+            "kubectl patch deploy web --patch-file p.yaml -p x",
+            "kubectl patch deploy web",
+            "kubectl patch deploy web --type=x -p '{}'",
+            "kubectl patch deploy web --subresource=scale --type=merge -p '{\"spec\":{\"replicas\":5}}'",
+            "kubectl patch deploy nope -p '{}'",
+            "kubectl patch deploy web -p '{\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"name\":\"nginx\",\"image\":\"nginx:2\"}]}}}}'",
+            "kubectl patch deploy web -p '{\"spec\":{\"replicas\":-1}}'",
+            "kubectl patch deploy web --dry-run=client -p '{\"spec\":{\"replicas\":1}}'",
+            "kubectl patch deploy web --dry-run=server -p '{\"spec\":{\"replicas\":1}}'",
+            "kubectl patch deploy web -o name -p '{\"spec\":{\"replicas\":6}}'",
+            "kubectl patch node w1-k8s -p '{\"spec\":{\"unschedulable\":true}}'",
+        ],
+    );
+}
+
+#[test]
+#[ignore = "needs Kubernetes' own kubectl"]
+fn nodes() {
+    let prepare = |rig: &Rig| {
+        rig.ok("kubectl run single --image=x");
+        rig.ok("kubectl wait --for=condition=Ready pod/single");
+    };
+    same(
+        prepare,
+        &[
+            "kubectl cordon w1-k8s",
+            "kubectl cordon w1-k8s",
+            "kubectl uncordon w1-k8s w2-k8s",
+            "kubectl uncordon nope",
+            "kubectl cordon",
+            "kubectl taint nodes w1-k8s a=b:NoSchedule",
+            "kubectl taint nodes w1-k8s a=c:NoSchedule",
+            "kubectl taint nodes w1-k8s a=c:NoSchedule --overwrite",
+            "kubectl taint node w1-k8s w2-k8s x:NoExecute y:PreferNoSchedule",
+            "kubectl taint nodes w1-k8s a-",
+            "kubectl taint nodes w1-k8s a-",
+            "kubectl taint nodes --all x:NoExecute-",
+            "kubectl taint pods w1-k8s a:NoSchedule",
+            "kubectl taint nodes w1-k8s",
+            "kubectl drain w1-k8s --force --dry-run=client",
+            "kubectl drain w1-k8s --force",
+            "kubectl drain w1-k8s --ignore-daemonsets",
+            "kubectl uncordon w1-k8s",
+        ],
+    );
+}
+
+#[test]
+#[ignore = "needs Kubernetes' own kubectl"]
+fn rollouts() {
+    same(
+        with_web,
+        &[
+            "kubectl rollout history deployment/web",
+            "kubectl set image deploy web nginx=nginx:1.26",
+            "settle",
+            "kubectl annotate deploy web kubernetes.io/change-cause='to 1.26'",
+            "settle",
+            "kubectl rollout history deploy web",
+            "kubectl rollout history deploy web --revision=2",
+            "kubectl rollout history deploy web --revision=9",
+            "kubectl rollout undo deploy web",
+            "settle",
+            "kubectl rollout history deploy web",
+            "kubectl rollout undo deploy web --to-revision=2",
+            "settle",
+            "kubectl rollout undo deploy web --to-revision=9",
+            "kubectl rollout undo deploy web --to-revision=4",
+            "kubectl rollout pause deploy web",
+            "kubectl rollout pause deploy web",
+            "kubectl rollout undo deploy web",
+            "kubectl rollout restart deploy web",
+            "kubectl rollout resume deploy/web",
+            "kubectl rollout resume deploy/web",
+            "kubectl rollout undo deploy web --dry-run=server",
+            "kubectl rollout undo deploy nope",
+            "kubectl rollout pause svc web",
+            "kubectl rollout history",
+        ],
+    );
+}
+
+#[test]
+#[ignore = "needs Kubernetes' own kubectl"]
+fn creating() {
+    let prepare = |rig: &Rig| {
+        rig.write("config.json", "{}");
+        rig.write("cert.pem", CERTIFICATE);
+        rig.write("key.pem", KEY);
+        rig.write("other.pem", OTHER_KEY);
+    };
+    same(
+        prepare,
+        &[
+            "kubectl create job one --image=busybox -- date -u",
+            "kubectl create job one --image=busybox",
+            "kubectl create job two",
+            "kubectl create job two --image=busybox --dry-run=client -o yaml",
+            "kubectl create cronjob often --image=busybox --schedule='*/5 * * * *' -- date",
+            "kubectl create cronjob often --image=busybox --schedule='*/5 * * * *' --dry-run=client -o yaml",
+            "kubectl create job three --from=cronjob/often --dry-run=client -o name",
+            "kubectl create ingress web --rule=a.example/=web:80 --rule='a.example/x*=web:http,tls=cert' --class=nginx",
+            "kubectl create ingress all --default-backend=web:80 --annotation=a=b --rule='b.example/*=x:1,tls'",
+            "kubectl create ingress all --dry-run=client -o yaml --rule='b.example/*=x:1,tls' --rule='/y=x:1,tls=s'",
+            "kubectl create ingress none",
+            "kubectl create ingress bad --rule=a=b",
+            "kubectl create serviceaccount robot",
+            "kubectl create sa robot",
+            "kubectl create role reader --verb=get,list --resource=pods,deployments.apps,pods/log",
+            "kubectl create role reader --verb=get --resource=po --resource-name=a --dry-run=client -o yaml",
+            "kubectl create role none --resource=pods",
+            "kubectl create role none --verb=get",
+            "kubectl create role odd --verb=gett --resource=pods",
+            "kubectl create clusterrole c --verb='*' --resource='*'",
+            "kubectl create clusterrole urls --verb=get --non-resource-url=/healthz,/logs/*",
+            "kubectl create clusterrole sum --aggregation-rule=a=b",
+            "kubectl create clusterrole none --verb=get",
+            "kubectl create rolebinding b --role=reader --user=ann --group=dev --serviceaccount=default:robot",
+            "kubectl create rolebinding b2 --clusterrole=c --serviceaccount=robot",
+            "kubectl create rolebinding b2",
+            "kubectl create clusterrolebinding cb --clusterrole=c --user=ann",
+            "kubectl create quota q --hard=cpu=1,pods=10 --scopes=BestEffort",
+            "kubectl create quota q2 --hard=cpu",
+            "kubectl create pdb budget --selector=app=web --min-available=50%",
+            "kubectl create pdb budget2 --selector=app=web --max-unavailable=1 --dry-run=client -o yaml",
+            "kubectl create pdb budget2 --selector=app=web",
+            "kubectl create priorityclass high --value=1000 --description='much needed'",
+            "kubectl create priorityclass p --value=1 --global-default --dry-run=client -o yaml",
+            "kubectl create secret docker-registry reg --docker-username=a --docker-password=b --docker-email=c",
+            "kubectl create secret docker-registry reg2 --from-file=config.json",
+            "kubectl create secret docker-registry reg3",
+            "kubectl create secret generic s --from-literal=a=b --type=my/type",
+            "kubectl create secret tls t --cert=cert.pem --key=key.pem",
+            "kubectl create secret tls t2 --cert=cert.pem --key=other.pem",
+            "kubectl create secret tls t2 --cert=cert.pem",
+            "kubectl create service clusterip c1 --tcp=80:8080",
+            "kubectl create service clusterip c2 --clusterip=None",
+            "kubectl create service nodeport n1 --tcp=80 --node-port=30123",
+            "kubectl create service loadbalancer l1 --tcp=80 --dry-run=client -o yaml",
+            "kubectl create service externalname e1 --external-name=example.com",
+            "kubectl create service clusterip c3",
+            "kubectl create namespace shop",
+            "kubectl create namespace shop",
+        ],
+    );
+}
+
+/// Of nobody: made for this test.
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----
+MIIBgzCCASmgAwIBAgIUCbBOIPmDwyoEPcpKtRJaHPJ1zh4wCgYIKoZIzj0EAwIw
+FjEUMBIGA1UEAwwLd2ViLmV4YW1wbGUwIBcNMjYxMTIxMDgyMDU2WhgPMjEyNjEw
+MjgwODIwNTZaMBYxFDASBgNVBAMMC3dlYi5leGFtcGxlMFkwEwYHKoZIzj0CAQYI
+KoZIzj0DAQcDQgAELFT3WzIBvWoDg8KsIL4qbGgbnfD1CrwMj6BdwDQfyXDPZR2+
+aSkIclp9UwBZ52Ia3KGdgt8OL1znVWxYiOejHKNTMFEwHQYDVR0OBBYEFDFsAVpl
+jUsc4qTzkqVFLkQT4VgaMB8GA1UdIwQYMBaAFDFsAVpljUsc4qTzkqVFLkQT4Vga
+MA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIgZBPkG2Z79/FDDDyn
+nTxj6sh4vQc3JIBA1hXSYahElv4CIQC2Ii7L3GS2oYglpyeN1DD5tjZ23wcZ0ze6
+EmUREqCJpg==
+-----END CERTIFICATE-----
+";
+const KEY: &str = "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgPVZCepJnWNe8qQVE
+1pT+5g1QT147DHvGmHLKET1b5VuhRANCAAQsVPdbMgG9agODwqwgvipsaBud8PUK
+vAyPoF3ANB/JcM9lHb5pKQhyWn1TAFnnYhrcoZ2C3w4vXOdVbFiI56Mc
+-----END PRIVATE KEY-----
+";
+const OTHER_KEY: &str = "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgSEFYUpeLJHHU6fV8
+0oV7HnCbFUfYbXSSk9wd5GcU1BihRANCAAQ49nZ7PmPLMMxdThygZDmBvDqpMPfr
+jNLXp8FD+/Rs+K9JPRjO95Uv60CcHokcq4h3dWUQBfcBgsi+ptgh56wQ
+-----END PRIVATE KEY-----
+";
