@@ -18,7 +18,7 @@ fn kubectl(rig: &Rig, line: &str) -> Said {
         .args(words(line).into_iter().skip(1))
         .current_dir(&rig.directory)
         .env("HOME", &rig.directory)
-        .env("KUBECONFIG", rig.directory.join("no-kubeconfig"))
+        .env_remove("KUBECONFIG")
         .env("KUBE_EDITOR", "./editor")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -29,8 +29,9 @@ fn kubectl(rig: &Rig, line: &str) -> Said {
 }
 
 /// Without what only this program says, and what differs from run to run.
-fn comparable(said: Said) -> Said {
+fn comparable(said: Said, rig: &Rig) -> Said {
     let plain = |text: String| -> String {
+        let text = text.replace(&rig.directory.display().to_string(), "");
         let ours = |line: &&str| !line.starts_with("hint: ") && !line.starts_with("See '");
         let lines = text.lines().filter(ours).map(str::trim_end);
         // kubectl leaves "error: " away where it gathers several errors, and forgets to say of some verbs that it was a
@@ -81,7 +82,7 @@ fn same(prepare: impl Fn(&Rig), lines: &[&str]) {
             theirs.settle();
             continue;
         }
-        let (own, upstream) = (comparable(ours.run(line)), comparable(kubectl(&theirs, line)));
+        let (own, upstream) = (comparable(ours.run(line), &ours), comparable(kubectl(&theirs, line), &theirs));
         if own != upstream {
             found.push(format!("{line}\n    lab     {own:?}\n    kubectl {upstream:?}"));
         }
@@ -299,6 +300,160 @@ fn creating() {
         ],
     );
 }
+
+#[test]
+#[ignore = "needs Kubernetes' own kubectl"]
+fn editing() {
+    let prepare = |rig: &Rig| {
+        with_web(rig);
+        rig.script("editor", "sed -i 's/replicas: 1/replicas: 2/' \"$1\"");
+        rig.ok("kubectl create configmap conf --from-literal=a=b");
+    };
+    same(
+        prepare,
+        &["kubectl edit deployment web", "kubectl edit deploy/web", "kubectl edit cm conf", "kubectl edit cm nope"],
+    );
+}
+
+#[test]
+#[ignore = "needs Kubernetes' own kubectl"]
+fn replacing_and_differences() {
+    let prepare = |rig: &Rig| {
+        rig.write("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: b}\n");
+        rig.write("b.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: c}\n");
+        rig.write("s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {a: b}\n");
+    };
+    same(
+        prepare,
+        &[
+            "kubectl replace -f a.yaml",
+            "kubectl create -f a.yaml",
+            "kubectl replace -f b.yaml",
+            "kubectl replace --force -f a.yaml",
+            "kubectl replace --force --dry-run=client -f a.yaml",
+            "kubectl replace --grace-period=1 -f a.yaml",
+            "kubectl replace",
+            "kubectl replace -f b.yaml --dry-run=server",
+            "kubectl replace -f b.yaml -o name",
+            "kubectl diff",
+        ],
+    );
+}
+
+#[test]
+#[ignore = "needs Kubernetes' own kubectl"]
+fn asking() {
+    same(
+        with_web,
+        &[
+            "kubectl auth can-i get pods",
+            "kubectl auth can-i get pods/a --subresource=log",
+            "kubectl auth can-i get nodes",
+            "kubectl auth can-i frob pods",
+            "kubectl auth can-i get /healthz",
+            "kubectl auth can-i get nonsense",
+            "kubectl auth can-i get",
+            "kubectl auth can-i --list",
+            "kubectl auth whoami",
+            "kubectl auth whoami -o yaml",
+            "kubectl autoscale deployment web --max=0",
+            "kubectl autoscale deployment web --max=1 --min=2",
+            "kubectl autoscale deploy nope --max=1",
+            "kubectl api-versions",
+            "kubectl events --types=Odd",
+            "kubectl events --for=x",
+            "kubectl events -n kube-system",
+        ],
+    );
+}
+
+#[test]
+#[ignore = "needs Kubernetes' own kubectl"]
+fn contexts() {
+    let prepare = |rig: &Rig| {
+        std::fs::create_dir(rig.directory.join(".kube")).unwrap();
+        rig.write(".kube/config", KUBECONFIG);
+    };
+    same(
+        prepare,
+        &[
+            "kubectl config current-context",
+            "kubectl config get-contexts",
+            "kubectl config get-contexts -o name",
+            "kubectl config get-contexts b nope",
+            "kubectl config use-context b",
+            "kubectl config use-context nope",
+            "kubectl config set-context --current --namespace=shop",
+            "kubectl config set-context c --cluster=one --user=me",
+            "kubectl config set-context",
+            "kubectl config set-context c --current",
+            "kubectl config get-contexts",
+            "kubectl config rename-context c d",
+            "kubectl config rename-context a b",
+            "kubectl config rename-context nope x",
+            "kubectl config get-clusters",
+            "kubectl config get-users",
+            "kubectl config view",
+            "kubectl config view --minify",
+            "kubectl config view --raw -o jsonpath={.users[0].user.token}",
+            "kubectl config delete-context nope",
+            "kubectl config delete-context b",
+            "kubectl config current-context",
+        ],
+    );
+}
+
+#[test]
+#[ignore = "needs Kubernetes' own kubectl"]
+fn waiting() {
+    let prepare = |rig: &Rig| {
+        rig.ok("kubectl run a --image=x");
+        rig.ok("kubectl wait --for=condition=Ready pod/a");
+    };
+    same(
+        prepare,
+        &[
+            "kubectl wait --for=condition=Ready pod/a",
+            "kubectl wait --for=condition=Ready=true pods a",
+            "kubectl wait --for=condition=ready pods --all",
+            "kubectl wait --for=condition=Odd pod/a --timeout=1s",
+            "kubectl wait --for=jsonpath='{.status.phase}'=Running pod/a",
+            "kubectl wait --for=jsonpath={.status.podIP} pod/a",
+            "kubectl wait --for=jsonpath={.status.phase}=Odd pod/a --timeout=1s",
+            "kubectl wait --for=jsonpath={.status.nope}=Odd pod/a --timeout=1s",
+            "kubectl wait --for=create pod/a",
+            "kubectl wait --for=create pod/b --timeout=1s",
+            "kubectl wait --for=delete pod/b",
+            "kubectl wait --for=delete pod/a --timeout=1s",
+            "kubectl wait --for=condition=Ready pod/nope",
+            "kubectl wait --for=condition=Ready pods -l run=nope",
+            "kubectl wait --for=delete pods -l run=nope",
+            "kubectl wait --for=odd pod/a",
+            "kubectl wait pod/a",
+            "kubectl wait --for=condition=Ready pods --all -A",
+            "kubectl wait --for=condition=Ready pod/a -o name",
+            "kubectl wait --for=condition=Ready pods --field-selector=metadata.name=a",
+        ],
+    );
+}
+
+const KUBECONFIG: &str = "\
+apiVersion: v1
+kind: Config
+preferences: {}
+clusters:
+- name: one
+  cluster: {server: \"https://one.example:6443\", certificate-authority-data: QQ==}
+contexts:
+- name: a
+  context: {cluster: one, user: me}
+- name: b
+  context: {cluster: one, user: me, namespace: x}
+current-context: a
+users:
+- name: me
+  user: {token: secret}
+";
 
 /// Of nobody: made for this test.
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----

@@ -4,8 +4,11 @@
 mod about;
 mod api_status;
 mod apply;
+mod auth;
+mod autoscale;
 mod change;
 pub mod client;
+mod config;
 mod create;
 mod delete;
 mod describe;
@@ -15,6 +18,7 @@ pub mod down;
 mod drain;
 mod duration;
 mod edit;
+mod events;
 mod exec;
 mod expose;
 mod failure;
@@ -25,6 +29,7 @@ mod gone;
 mod hint;
 mod jsonpath;
 mod kubeconfig;
+mod kustomize;
 mod label;
 mod labs;
 mod logs;
@@ -47,6 +52,7 @@ mod stream;
 mod table;
 mod tabs;
 mod tty;
+mod unsupported;
 pub mod up;
 mod wait;
 mod yaml_out;
@@ -146,7 +152,15 @@ pub enum Verb {
     Wait(wait::WaitArgs),
     Version(about::VersionArgs),
     ApiResources(about::ApiResourcesArgs),
+    ApiVersions(about::ApiVersionsArgs),
     ClusterInfo(about::ClusterInfoArgs),
+    Autoscale(autoscale::AutoscaleArgs),
+    Auth(auth::AuthArgs),
+    Config(config::ConfigArgs),
+    Events(events::EventsArgs),
+    Kustomize(kustomize::KustomizeArgs),
+    #[command(flatten)]
+    Unsupported(unsupported::Unsupported),
 }
 
 /// What every verb needs to know.
@@ -200,9 +214,11 @@ pub fn parse(argv: Vec<OsString>) -> Result<Parsed, u8> {
 /// What a command needs to know about the lab it is for.
 pub fn context(global: &Global, lab: Option<&str>) -> Context {
     let lab = lab.map(str::to_string).or_else(|| std::env::var("LAB_NAME").ok());
+    let client = labs::client(lab.as_deref(), global.api_socket.as_deref());
+    let namespace = global.namespace.clone().or_else(|| config::namespace_of(client.lab()));
     Context {
-        client: labs::client(lab.as_deref(), global.api_socket.as_deref()),
-        namespace: global.namespace.clone().unwrap_or_else(|| "default".into()),
+        client,
+        namespace: namespace.unwrap_or_else(|| "default".into()),
         namespace_given: global.namespace.is_some(),
     }
 }
@@ -263,6 +279,13 @@ async fn dispatch(verb: Verb, cx: &Context) -> Result<(), Failure> {
         Verb::Wait(args) => wait::run(args, cx).await,
         Verb::Version(args) => about::version(args, cx).await,
         Verb::ApiResources(args) => about::api_resources(&args),
+        Verb::ApiVersions(_) => about::api_versions(cx).await,
+        Verb::Autoscale(args) => autoscale::run(args, cx).await,
+        Verb::Auth(args) => auth::run(args, cx).await,
+        Verb::Config(args) => config::run(args, cx),
+        Verb::Events(args) => events::run(args, cx).await,
+        Verb::Kustomize(args) => kustomize::run(&args),
+        Verb::Unsupported(verb) => Err(unsupported::run(&verb)),
         Verb::ClusterInfo(_) => about::cluster_info(cx).await,
     }
 }

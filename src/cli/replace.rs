@@ -52,7 +52,7 @@ pub async fn run(args: ReplaceArgs, cx: &Context) -> Result<(), Failure> {
         return Err(Failure::error("--dry-run can not be used when --force is set"));
     }
     if !args.files.is_given() {
-        return Err(Failure::error("must specify --filename to replace"));
+        return Err(Failure::error("must specify one of -f and -k"));
     }
     let mut documents = files::read(&args.files, files::Purpose::Send, cx)?;
     for document in &mut documents {

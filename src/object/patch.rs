@@ -261,4 +261,24 @@ mod tests {
             assert_eq!(merged, expected, "{target} + {patch}");
         }
     }
+
+    #[test]
+    fn a_difference_makes_the_one_of_the_other() {
+        for (before, after, patch) in [
+            (json!({"a": 1}), json!({"a": 1}), json!({})),
+            (
+                json!({"a": 1, "b": {"c": 2, "d": 3}}),
+                json!({"b": {"c": 4}}),
+                json!({"a": null, "b": {"c": 4, "d": null}}),
+            ),
+            (json!({"a": [1, 2]}), json!({"a": [2]}), json!({"a": [2]})),
+            (json!({"a": {"b": 1}}), json!({"a": [1]}), json!({"a": [1]})),
+            (json!({}), json!({"a": {"b": {}}}), json!({"a": {"b": {}}})),
+        ] {
+            assert_eq!(difference(&before, &after), patch);
+            let mut patched = before.clone();
+            merge(&mut patched, &patch);
+            assert_eq!(patched, after);
+        }
+    }
 }

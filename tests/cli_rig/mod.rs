@@ -125,9 +125,19 @@ impl Rig {
     }
 
     pub fn spawn(&self, line: &str) -> Child {
+        self.command(line).spawn().unwrap()
+    }
+
+    /// Runs a line in an environment with this variable.
+    pub fn run_in(&self, (name, value): (&str, &str), line: &str) -> Said {
+        finish(self.command(line).env(name, value).stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    fn command(&self, line: &str) -> Command {
         let mut words = words(line).into_iter();
         let program = words.next().unwrap();
-        Command::new(env!("CARGO_BIN_EXE_lab"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lab"));
+        command
             .arg0(program)
             .args(words)
             .current_dir(&self.directory)
@@ -135,11 +145,11 @@ impl Rig {
             .env_remove("LAB_NAME")
             .env_remove("KUBECONFIG")
             .env("HOME", &self.directory)
+            .env("KUBE_EDITOR", "./editor")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
+            .stderr(Stdio::piped());
+        command
     }
 
     /// Copies a manifest of the notes next to the socket, under the name the notes call it by.
@@ -150,6 +160,13 @@ impl Rig {
 
     pub fn write(&self, name: &str, text: &str) {
         std::fs::write(self.directory.join(name), text).unwrap();
+    }
+
+    /// A program in the rig's directory, by its shell script.
+    pub fn script(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        self.write(name, &format!("#!/bin/sh\n{text}\n"));
+        std::fs::set_permissions(self.directory.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// The stored object.

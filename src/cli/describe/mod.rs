@@ -13,6 +13,7 @@ mod workload;
 use clap::Args;
 use serde_json::Value;
 
+pub use self::events::{ages as events_ages, last_time as events_time};
 use self::page::Page;
 use super::path::Query;
 use super::resource::{self, Asked};
