@@ -175,6 +175,10 @@ fn a_rollout_and_its_way_back() {
     let container = "/spec/template/spec/containers/0/image";
     assert_eq!(at(&rig, container), "nginx:1.25");
     assert_eq!(at(&rig, "/metadata/annotations/kubernetes.io~1change-cause"), Value::Null, "it belongs to the other");
+    for cause in ["one", "another"] {
+        let line = format!("kubectl annotate deploy web kubernetes.io/change-cause={cause}");
+        assert_eq!(rig.ok(&line), "deployment.apps/web annotated\n", "a cause may always be written anew");
+    }
     rig.ok("kubectl rollout undo deploy web --to-revision=2");
     rig.settle();
     assert_eq!(at(&rig, container), "nginx:1.26");

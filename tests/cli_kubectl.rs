@@ -55,6 +55,9 @@ fn objects(rig: &Rig) -> Vec<String> {
         if let Some(spec) = value.get_mut("spec").and_then(Value::as_object_mut) {
             spec.remove("clusterIP");
             spec.remove("clusterIPs");
+            for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+                port.as_object_mut().unwrap().remove("nodePort");
+            }
         }
         if let Some(status) = value.as_object_mut() {
             status.remove("status");
@@ -433,6 +436,58 @@ fn waiting() {
             "kubectl wait --for=condition=Ready pods --all -A",
             "kubectl wait --for=condition=Ready pod/a -o name",
             "kubectl wait --for=condition=Ready pods --field-selector=metadata.name=a",
+        ],
+    );
+}
+
+#[test]
+#[ignore = "needs Kubernetes' own kubectl"]
+fn scaling_exposing_and_labelling() {
+    same(
+        with_web,
+        &[
+            "kubectl scale deploy web --replicas=2",
+            "kubectl scale deploy web --replicas=3 --current-replicas=2",
+            "kubectl scale deploy web --replicas=4 --current-replicas=2",
+            "kubectl scale deploy nope --replicas=4",
+            "kubectl scale deploy web --replicas=-1",
+            "kubectl scale deploy --all --replicas=1",
+            "kubectl scale --replicas=5 deployment/web -o name",
+            "kubectl expose deployment web --name=e1 --port=80",
+            "kubectl expose deployment web --name=e2 --port=80,443 --target-port=8080 --type=NodePort",
+            "kubectl expose svc web --name=e3 --port=81",
+            "kubectl expose deploy web --name=e4 --port=80 --protocol=UDP --external-ip=1.2.3.4",
+            "kubectl expose deploy web --name=e5 --port=80 --cluster-ip=None --session-affinity=ClientIP",
+            "kubectl expose deploy web --name=e6 --port=80 --selector=a=b -l x=y",
+            "kubectl expose deploy web --name=e7",
+            "kubectl expose deploy web --name=e7 --port=80 --dry-run=client -o yaml",
+            "kubectl expose node w1-k8s --port=80",
+            "kubectl expose deploy nope --port=80",
+            "kubectl expose deploy web --port=80",
+            "kubectl label deploy web tier=front",
+            "kubectl label deploy web tier=back",
+            "kubectl label deploy web tier=back --overwrite",
+            "kubectl label deploy web tier=back",
+            "kubectl label deploy web tier-",
+            "kubectl label deploy web tier-",
+            "kubectl label deploy web",
+            "kubectl label deploy --all a=b",
+            "kubectl label deploy -l a=b c=d",
+            "kubectl label deploy web a=b c=x",
+            "kubectl label deploy web 'bad key=x'",
+            "kubectl label deploy nope a=b",
+            "kubectl annotate deploy web note='a b'",
+            "kubectl annotate deploy web note=c",
+            "kubectl annotate deploy web note=c --overwrite",
+            "kubectl annotate deploy web note-",
+            "kubectl annotate deploy web --list",
+            "kubectl run p --image=busybox --env=A=1 --labels=a=b,c=d --port=80 --restart=Never -- sleep 1",
+            "kubectl run q --image=busybox --dry-run=client -o yaml --command -- sleep 1",
+            "kubectl run p --image=busybox",
+            "kubectl run s --image=busybox --restart=Odd",
+            "kubectl run s --image=busybox --rm",
+            "kubectl run s --image=busybox --expose",
+            "kubectl run s --image=busybox --image-pull-policy=Never --privileged --dry-run=client -o yaml",
         ],
     );
 }
