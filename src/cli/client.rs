@@ -228,7 +228,16 @@ impl Client {
 
     /// A JSON merge patch of the object, or of the part of it, at `path`.
     pub async fn merge_patch(&self, path: &str, patch: &Value) -> Result<Value> {
-        self.json(Method::PATCH, path, As::Json, Some(("application/merge-patch+json", patch))).await
+        self.patch(path, "application/merge-patch+json", patch).await
+    }
+
+    /// A patch of the object, or of the part of it, at `path`; `content_type` says which kind of patch it is.
+    pub async fn patch(&self, path: &str, content_type: &str, patch: &Value) -> Result<Value> {
+        self.json(Method::PATCH, path, As::Json, Some((content_type, patch))).await
+    }
+
+    pub async fn put(&self, path: &str, object: &Value) -> Result<Value> {
+        self.json(Method::PUT, path, As::Json, Some(("application/json", object))).await
     }
 
     /// The answer is the object as it was, or a `Status`.

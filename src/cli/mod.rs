@@ -4,14 +4,22 @@
 mod about;
 mod api_status;
 mod apply;
+mod auth;
+mod autoscale;
+mod change;
 pub mod client;
+mod config;
 mod cp;
 mod create;
 mod delete;
 mod describe;
+mod diff;
 pub mod doctor;
 pub mod down;
+mod drain;
 mod duration;
+mod edit;
+mod events;
 mod exec;
 mod explain;
 mod expose;
@@ -23,28 +31,33 @@ mod gone;
 mod hint;
 mod jsonpath;
 mod kubeconfig;
+mod kustomize;
 mod label;
 mod labs;
 mod logs;
 mod meta;
 mod node;
 mod output;
+mod patch;
 pub mod path;
 pub mod plan;
 mod pods;
 mod port_forward;
 mod ports;
+mod replace;
 mod resource;
 mod rollout;
 mod run;
 mod scale;
 mod service;
+mod set;
 pub mod status;
 mod stream;
 mod table;
 mod tabs;
 mod target;
 mod tty;
+mod unsupported;
 pub mod up;
 mod wait;
 mod yaml_out;
@@ -135,10 +148,27 @@ pub enum Verb {
     Label(label::LabelArgs),
     Annotate(label::AnnotateArgs),
     Rollout(rollout::RolloutArgs),
+    Set(set::SetArgs),
+    Edit(edit::EditArgs),
+    Patch(patch::PatchArgs),
+    Replace(replace::ReplaceArgs),
+    Diff(diff::DiffArgs),
+    Cordon(drain::CordonArgs),
+    Uncordon(drain::UncordonArgs),
+    Drain(drain::DrainArgs),
+    Taint(drain::taint::TaintArgs),
     Wait(wait::WaitArgs),
     Version(about::VersionArgs),
     ApiResources(about::ApiResourcesArgs),
+    ApiVersions(about::ApiVersionsArgs),
     ClusterInfo(about::ClusterInfoArgs),
+    Autoscale(autoscale::AutoscaleArgs),
+    Auth(auth::AuthArgs),
+    Config(config::ConfigArgs),
+    Events(events::EventsArgs),
+    Kustomize(kustomize::KustomizeArgs),
+    #[command(flatten)]
+    Unsupported(unsupported::Unsupported),
 }
 
 /// What every verb needs to know.
@@ -192,9 +222,11 @@ pub fn parse(argv: Vec<OsString>) -> Result<Parsed, u8> {
 /// What a command needs to know about the lab it is for.
 pub fn context(global: &Global, lab: Option<&str>) -> Context {
     let lab = lab.map(str::to_string).or_else(|| std::env::var("LAB_NAME").ok());
+    let client = labs::client(lab.as_deref(), global.api_socket.as_deref());
+    let namespace = global.namespace.clone().or_else(|| config::namespace_of(client.lab()));
     Context {
-        client: labs::client(lab.as_deref(), global.api_socket.as_deref()),
-        namespace: global.namespace.clone().unwrap_or_else(|| "default".into()),
+        client,
+        namespace: namespace.unwrap_or_else(|| "default".into()),
         namespace_given: global.namespace.is_some(),
     }
 }
@@ -246,9 +278,25 @@ async fn dispatch(verb: Verb, cx: &Context) -> Result<(), Failure> {
         Verb::Label(args) => label::label(args, cx).await,
         Verb::Annotate(args) => label::annotate(args, cx).await,
         Verb::Rollout(args) => rollout::run(args, cx).await,
+        Verb::Set(args) => set::run(args, cx).await,
+        Verb::Edit(args) => edit::run(args, cx).await,
+        Verb::Patch(args) => patch::run(args, cx).await,
+        Verb::Replace(args) => replace::run(args, cx).await,
+        Verb::Diff(args) => diff::run(args, cx).await,
+        Verb::Cordon(args) => drain::cordon(args, cx).await,
+        Verb::Uncordon(args) => drain::uncordon(args, cx).await,
+        Verb::Drain(args) => drain::drain(args, cx).await,
+        Verb::Taint(args) => drain::taint::run(args, cx).await,
         Verb::Wait(args) => wait::run(args, cx).await,
         Verb::Version(args) => about::version(args, cx).await,
         Verb::ApiResources(args) => about::api_resources(&args),
+        Verb::ApiVersions(_) => about::api_versions(cx).await,
+        Verb::Autoscale(args) => autoscale::run(args, cx).await,
+        Verb::Auth(args) => auth::run(args, cx).await,
+        Verb::Config(args) => config::run(args, cx),
+        Verb::Events(args) => events::run(args, cx).await,
+        Verb::Kustomize(args) => kustomize::run(&args),
+        Verb::Unsupported(verb) => Err(unsupported::run(&verb)),
         Verb::ClusterInfo(_) => about::cluster_info(cx).await,
     }
 }

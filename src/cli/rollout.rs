@@ -1,4 +1,9 @@
-//! `rollout status` and `rollout restart`.
+//! `rollout`: how the replacement of a workload's pods goes on, and the revisions it goes between.
+
+mod history;
+mod pause;
+mod revisions;
+mod undo;
 
 use std::time::Duration;
 
@@ -11,7 +16,7 @@ use super::target::TargetArgs;
 use super::{Context, Failure, duration, files, pods, print, scale};
 use crate::object::kind::{self, KindRef};
 
-/// Watch or start the replacement of a workload's pods
+/// Watch, start, stop or take back the replacement of a workload's pods
 #[derive(Debug, Args)]
 pub struct RolloutArgs {
     #[command(subcommand)]
@@ -24,6 +29,12 @@ enum What {
     Status(StatusArgs),
     /// Replace all pods
     Restart(RestartArgs),
+    History(history::HistoryArgs),
+    Undo(undo::UndoArgs),
+    /// Let changes of a Deployment wait until it is resumed
+    Pause(pause::PauseArgs),
+    /// Let a paused Deployment go on
+    Resume(pause::PauseArgs),
 }
 
 #[derive(Debug, Args)]
@@ -51,6 +62,10 @@ struct RestartArgs {
 pub async fn run(args: RolloutArgs, cx: &Context) -> Result<(), Failure> {
     match args.what {
         What::Restart(args) => restart(args, cx).await,
+        What::History(args) => history::run(args, cx).await,
+        What::Undo(args) => undo::run(args, cx).await,
+        What::Pause(args) => pause::pause(args, cx).await,
+        What::Resume(args) => pause::resume(args, cx).await,
         What::Status(args) => {
             let timeout = Some(args.timeout).filter(|t| !t.is_zero());
             let all = async {
@@ -81,6 +96,12 @@ async fn restart(args: RestartArgs, cx: &Context) -> Result<(), Failure> {
         if !has_rollouts(kind) {
             failures
                 .push(Failure::error(format!("{}.{} \"{name}\" restarting is not supported", kind.plural, kind.group)));
+            continue;
+        }
+        let object = cx.client.find(kind, &namespace, &name).await?;
+        if object.is_some_and(|o| o.pointer("/spec/paused").and_then(Value::as_bool) == Some(true)) {
+            let why = "can't restart paused deployment (run rollout resume first)";
+            failures.push(Failure::error(format!("{} \"{name}\" {why}", kind.resource())));
             continue;
         }
         let annotations = json!({"kubectl.kubernetes.io/restartedAt": now});

@@ -117,7 +117,7 @@ fn check(args: &RunArgs, attach: bool) -> Result<(), Failure> {
         return Err(Failure::error("-i/--stdin is required for containers with -t/--tty=true"));
     }
     if args.expose && args.port.is_none() {
-        return Err(Failure::error("must set --port when exposing a service"));
+        return Err(Failure::error("--port must be set when exposing a service"));
     }
     Ok(())
 }
