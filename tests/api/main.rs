@@ -3,6 +3,7 @@
 mod applying;
 mod harness;
 mod logs;
+mod managed;
 mod objects;
 mod services;
 mod sessions;

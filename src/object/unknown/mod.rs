@@ -6,6 +6,8 @@
 
 mod walk;
 
+pub use walk::split_path;
+
 use serde_json::{Map, Value};
 
 use k8s_openapi::api::{
