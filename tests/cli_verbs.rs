@@ -382,3 +382,42 @@ fn what_needs_no_lab() {
         "deployment.apps/a\n"
     );
 }
+
+#[test]
+fn applying_on_the_server() {
+    let rig = Rig::start();
+    let web = |replicas: u32| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  replicas: {replicas}\n  \
+             selector: {{matchLabels: {{app: web}}}}\n  template:\n    metadata: {{labels: {{app: web}}}}\n    spec:\n      \
+             containers: [{{name: web, image: nginx}}]\n",
+        )
+    };
+    rig.write("web.yaml", &web(1));
+    rig.write("more.yaml", &web(3));
+    assert_eq!(rig.ok("kubectl apply -f web.yaml"), "deployment.apps/web created\n");
+    assert_eq!(rig.ok("kubectl apply --server-side -f web.yaml"), "deployment.apps/web serverside-applied\n");
+    let refused = rig.fails("lab apply --server-side --field-manager ci -f more.yaml");
+    assert_eq!(
+        refused,
+        "error: Apply failed with 1 conflict: conflict with \"kubectl\": .spec.replicas\nhint: leave these fields out \
+         of the file, give them the values that they have, or take them over with --force-conflicts\n"
+    );
+    let forced = rig.ok("lab apply --server-side --field-manager ci --force-conflicts --dry-run=server -f more.yaml");
+    assert_eq!(forced, "deployment.apps/web serverside-applied (server dry run)\n");
+    rig.ok("lab apply --server-side --field-manager ci --force-conflicts -f more.yaml");
+    assert_eq!(rig.object(&kind::DEPLOYMENT, "web").unwrap()["spec"]["replicas"], 3);
+    rig.ok("kubectl scale deployment web --replicas=2");
+    let shown = rig.ok("kubectl get deployment web --show-managed-fields -o yaml");
+    for manager in ["manager: kubectl\n", "manager: ci\n", "manager: lab\n"] {
+        assert!(shown.contains(manager), "{manager}: {shown}");
+    }
+    assert!(!rig.ok("kubectl get deployment web -o yaml").contains("manager"));
+    assert_eq!(
+        rig.fails("lab apply --force-conflicts -f web.yaml"),
+        "error: --force-conflicts only works with --server-side\n"
+    );
+    assert!(
+        rig.fails("lab apply --server-side --dry-run=client -f web.yaml").contains("did you mean --dry-run=server")
+    );
+}

@@ -15,7 +15,8 @@ const PLAIN: &[&str] = &["desired", "layout", "report", "session"];
 /// Each room, and the rooms that it may import besides itself and the plain ones.
 const ROOMS: &[(&str, &[&str])] = &[
     ("agent", &["control", "diff", "kernel", "object", "plan", "store"]),
-    ("api", &["object", "pki", "spdy", "store"]),
+    // `manifest` for configurations that come as YAML.
+    ("api", &["manifest", "object", "pki", "spdy", "store"]),
     ("applet", &["manifest", "object"]),
     // `diff` for the steps that `lab plan` prints.
     ("cli", &["diff", "manifest", "object", "spdy"]),

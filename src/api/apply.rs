@@ -2,7 +2,8 @@
 //! none.
 //!
 //! The body is a JSON list of manifests. Query: `namespace` for those that name none (`default`), `dryRun=All`,
-//! `fieldValidation`. The answer is `{"items": [`[`Applied`]`, ...]}` in the order of the manifests, or a `Status` whose
+//! `fieldValidation`, `fieldManager`; `serverSide=true` for what `kubectl apply --server-side` does, then also `force`.
+//! The answer is `{"items": [`[`Applied`]`, ...]}` in the order of the manifests, or a `Status` whose
 //! causes carry the `index` of the manifest they are about.
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::admission::{self, Used};
 use super::body::Body;
+use super::owners::Writer;
 use super::query::Query;
 use super::respond;
 use super::route::Target;
@@ -119,6 +121,8 @@ struct Planned {
 /// Manifests that are applied one after the other to objects that nobody else sees yet.
 struct Batch<'a> {
     query: &'a Query,
+    server_side: bool,
+    writer: Writer,
     objects: Arc<BTreeMap<Key, Arc<Object>>>,
     version: u64,
     used: Option<Used>,
@@ -130,8 +134,11 @@ struct Batch<'a> {
 impl<'a> Batch<'a> {
     fn over(snapshot: &Snapshot, query: &'a Query) -> Self {
         let objects = snapshot.iter().map(|(key, object)| (key.clone(), object.clone())).collect();
+        let server_side = query.flag("serverSide");
         Batch {
             query,
+            server_side,
+            writer: Writer::of_lab_apply(query, server_side),
             objects: Arc::new(objects),
             version: snapshot.resource_version(),
             used: None,
@@ -181,11 +188,15 @@ impl<'a> Batch<'a> {
         };
         let namespace = kind.namespaced.then(|| namespace.to_string());
         let object = in_place(object, &Target { kind, namespace, name: None, subresource: None })?;
-        let manifest = with_last_applied(object);
+        let manifest = if self.server_side { object } else { with_last_applied(object) };
         let key = Key::new(kind, manifest.namespace(), manifest.name());
         let before = self.objects.get(&key).cloned();
         let outcome = match &before {
             None => {
+                let manifest = match self.server_side {
+                    true => Object::from_map(self.writer.apply(kind, None, manifest.json())?),
+                    false => self.writer.record(kind, None, manifest),
+                };
                 let snapshot = Snapshot::new(self.objects.clone(), self.version);
                 let rng = &mut rand::rng();
                 let object = admission::admit_create_with(&snapshot, manifest, rng, &mut self.used)?;
@@ -220,16 +231,10 @@ impl<'a> Batch<'a> {
         current: &Arc<Object>,
         warnings: &mut Vec<String>,
     ) -> Result<Outcome, ApiError> {
-        let resource = key.kind.resource();
-        let original = current.annotation(LAST_APPLIED).and_then(|text| serde_json::from_str::<Map<_, _>>(text).ok());
-        if original.is_none() {
-            warnings.push(format!(
-                "resource {resource}/{} is missing the {LAST_APPLIED} annotation which is required by apply. It should \
-                 only be used on resources created declaratively. The missing annotation will be patched automatically.",
-                key.name
-            ));
-        }
-        let merged = three_way(key.kind, &original.unwrap_or_default(), manifest.json(), current.json());
+        let merged = match self.server_side {
+            true => self.writer.apply_and_migrate(key.kind, Some(current), manifest.json())?,
+            false => merged_here(key, &manifest, current, warnings),
+        };
         let mut merged = Object::from_map(merged);
         let version = current.metadata().and_then(|m| m.get("resourceVersion")).cloned();
         if let Some(version) = version {
@@ -245,6 +250,9 @@ impl<'a> Batch<'a> {
                 Some(status) => merged.json_mut().insert("status".into(), status.clone()),
                 None => merged.json_mut().remove("status"),
             };
+        }
+        if !self.server_side {
+            merged = self.writer.record(key.kind, Some(current), merged);
         }
         if merged == **current {
             return Ok(Outcome::Unchanged);
@@ -271,6 +279,20 @@ impl<'a> Batch<'a> {
         };
         self.order.iter().filter_map(|key| self.planned.get(key)).map(write).collect()
     }
+}
+
+/// What `kubectl apply` makes of the configuration applied last, this one, and the live object; with a warning when the
+/// first is not known.
+fn merged_here(key: &Key, manifest: &Object, current: &Object, warnings: &mut Vec<String>) -> Map<String, Value> {
+    let original = current.annotation(LAST_APPLIED).and_then(|text| serde_json::from_str::<Map<_, _>>(text).ok());
+    if original.is_none() {
+        let (resource, name) = (key.kind.resource(), &key.name);
+        warnings.push(format!(
+            "resource {resource}/{name} is missing the {LAST_APPLIED} annotation which is required by apply. It should \
+             only be used on resources created declaratively. The missing annotation will be patched automatically."
+        ));
+    }
+    three_way(key.kind, &original.unwrap_or_default(), manifest.json(), current.json())
 }
 
 /// The manifest with itself as the annotation that the next apply compares with.

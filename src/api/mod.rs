@@ -1,7 +1,7 @@
 //! The Kubernetes-shaped HTTP API over the store.
 //!
 //! [`Api`] holds what requests are answered from, [`serve`](serve()) answers them on a listener. One file a subject:
-//! `route` knows paths, `read`, `watch` and `write` the verbs on objects, `admission` what may be written and what is
+//! `route` knows paths, `read`, `watch`, `write` and `patch` the verbs on objects, `admission` what may be written and what is
 //! filled in, `table` the columns that kubectl prints, `status` how errors are worded.
 
 pub mod admission;
@@ -13,7 +13,9 @@ mod exec;
 mod forward;
 mod log;
 mod openapi;
+mod owners;
 mod page;
+mod patch;
 mod protobuf;
 mod query;
 mod read;

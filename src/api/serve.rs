@@ -21,7 +21,7 @@ use super::body::Body;
 use super::query::Query;
 use super::route::{Route, Target, route};
 use super::status::ApiError;
-use super::{Api, apply, discovery, exec, forward, log, openapi, read, respond, review, subresource, write};
+use super::{Api, apply, discovery, exec, forward, log, openapi, patch, read, respond, review, subresource, write};
 
 /// How long a request's headers may take, which is also how long an idle connection is kept.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -201,7 +201,7 @@ async fn objects(target: Target, call: Call) -> Result<Response<Body>, ApiError>
         (Some(_), None) => match method {
             Method::GET => read::get(target, call),
             Method::PUT => write::replace(target, call).await,
-            Method::PATCH => write::patch(target, call).await,
+            Method::PATCH => patch::patch(target, call).await,
             Method::DELETE => write::delete(target, call).await,
             _ => Err(ApiError::method_not_allowed()),
         },

@@ -68,6 +68,11 @@ impl ApiError {
         ApiError { code, reason, message: message.into(), details: None }
     }
 
+    /// An error that upstream has no word for: kubectl prints it after `Error from server: `.
+    pub fn without_reason(code: StatusCode, message: impl Into<String>) -> Self {
+        Self::new(code, "", message)
+    }
+
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
     }
@@ -104,6 +109,11 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "Forbidden", message).about(kind, name)
     }
 
+    pub fn conflict(kind: KindRef, name: &str, why: impl std::fmt::Display) -> Self {
+        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.resource());
+        Self::new(StatusCode::CONFLICT, "Conflict", message).about(kind, name)
+    }
+
     pub fn method_not_allowed() -> Self {
         let message = "the server does not allow this method on the requested resource";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
@@ -135,18 +145,22 @@ impl ApiError {
 
     /// `Service "web" is invalid: ...`, with one cause a field.
     pub fn invalid(kind: KindRef, name: &str, causes: Vec<Cause>) -> Self {
+        Self::invalid_as(kind.group, kind.kind, name, causes)
+    }
+
+    /// As [`ApiError::invalid`], for what is no object of the table of kinds: a request's options, a patch.
+    pub fn invalid_as(group: &str, kind: &str, name: &str, causes: Vec<Cause>) -> Self {
         let list: Vec<String> = causes.iter().map(Cause::to_string).collect();
         let what = match list.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
-        let titled =
-            if kind.group.is_empty() { kind.kind.to_string() } else { format!("{}.{}", kind.kind, kind.group) };
+        let titled = if group.is_empty() { kind.to_string() } else { format!("{kind}.{group}") };
         let message = format!("{titled} \"{name}\" is invalid: {what}");
         let causes: Vec<Value> =
             causes.iter().map(|c| json!({"reason": c.reason(), "message": c.message, "field": c.field})).collect();
         let mut error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message);
-        error.details = details(kind.group, kind.kind, name);
+        error.details = details(group, kind, name);
         error.with_causes(causes)
     }
 
@@ -182,8 +196,11 @@ impl ApiError {
     pub fn to_value(&self) -> Value {
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code.as_u16(),
+            "message": self.message, "code": self.code.as_u16(),
         });
+        if !self.reason.is_empty() {
+            status["reason"] = self.reason.into();
+        }
         if let Some(details) = &self.details {
             status["details"] = Value::Object(details.clone());
         }

@@ -7,15 +7,17 @@ use serde_json::{Map, Value, json};
 
 use super::Api;
 use super::body::Body;
+use super::owners::{Options, Writer};
+use super::patch::Patch;
 use super::query::Query;
 use super::respond::{self, Form};
 use super::route::Target;
 use super::serve::Call;
 use super::status::{ApiError, Cause};
-use super::write::{self, DeleteOptions, Patch, body_of};
+use super::write::{self, DeleteOptions, body_of};
 use crate::object::kind::{self, KindRef};
 use crate::object::write::Part;
-use crate::object::{Object, map_at_mut, patch};
+use crate::object::{Object, map_at_mut};
 
 /// How a subresource stands in discovery.
 pub struct Subresource {
@@ -97,7 +99,7 @@ pub async fn dispatch(target: Target, call: Call) -> Result<Response<Body>, ApiE
     match (name, call.request.method()) {
         ("status", &Method::GET) => super::read::get(target, call),
         ("status", &Method::PUT) => write::replace(target, call).await,
-        ("status", &Method::PATCH) => write::patch(target, call).await,
+        ("status", &Method::PATCH) => super::patch::patch(target, call).await,
         ("scale", &Method::GET) => Ok(respond::json(&scale_of(&*call.api.find(&target)?))),
         ("scale", &Method::PUT | &Method::PATCH) => set_scale(target, call).await,
         ("binding", &Method::POST) => bind(target, call).await,
@@ -134,8 +136,8 @@ fn selector_text(object: &Object) -> String {
 }
 
 async fn set_scale(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
-    let (api, query, method) = (call.api.clone(), call.query.clone(), call.request.method().clone());
-    let scale = ScaleChange::of(method, call).await?;
+    let (api, query) = (call.api.clone(), call.query.clone());
+    let (scale, writer) = ScaleChange::of(&target, call).await?;
     let changed =
         api.change(&Target { subresource: None, ..target.clone() }, Part::Spec, query.dry_run()?, |current| {
             let wanted = scale.apply(scale_of(current))?;
@@ -145,8 +147,20 @@ async fn set_scale(target: Target, call: Call) -> Result<Response<Body>, ApiErro
                 let cause = Cause::invalid("spec.replicas", &replicas, why);
                 return Err(ApiError::invalid(target.kind, current.name(), vec![cause]));
             }
-            let mut object = current.clone();
-            map_at_mut(object.json_mut(), "spec").insert("replicas".into(), replicas);
+            let mut object = match scale {
+                // What is applied to the scale is applied to the object's own field.
+                ScaleChange::Patch(ref patch) if patch.is_apply() => {
+                    let config = json!({"apiVersion": current.api_version(), "kind": current.kind_name(),
+                        "metadata": {"name": current.name()}, "spec": {"replicas": replicas}});
+                    let Value::Object(config) = config else { return Ok(current.clone()) };
+                    Object::from_map(writer.apply(target.kind, Some(current), &config)?)
+                }
+                _ => {
+                    let mut object = current.clone();
+                    map_at_mut(object.json_mut(), "spec").insert("replicas".into(), replicas);
+                    writer.record(target.kind, Some(current), object)
+                }
+            };
             if let Some(version) = wanted.pointer("/metadata/resourceVersion") {
                 object.metadata_mut().insert("resourceVersion".into(), version.clone());
             }
@@ -161,16 +175,19 @@ enum ScaleChange {
 }
 
 impl ScaleChange {
-    async fn of(method: Method, call: Call) -> Result<Self, ApiError> {
-        if method == Method::PATCH {
-            return Ok(ScaleChange::Patch(Patch::of(call).await?));
+    async fn of(target: &Target, call: Call) -> Result<(Self, Writer), ApiError> {
+        if call.request.method() == Method::PATCH {
+            let (patch, writer) = Patch::of(target, call).await?;
+            return Ok((ScaleChange::Patch(patch), writer));
         }
-        Ok(ScaleChange::Replace(json_body(call).await?))
+        let writer = Writer::of(&call, Options::Update, target.subresource.as_deref())?;
+        Ok((ScaleChange::Replace(json_body(call).await?), writer))
     }
 
     fn apply(&self, current: Value) -> Result<Value, ApiError> {
         match (self, current) {
             (ScaleChange::Replace(wanted), _) => Ok(wanted.clone()),
+            (ScaleChange::Patch(patch), _) if patch.is_apply() => Ok(patch.value().clone()),
             (ScaleChange::Patch(patch), Value::Object(current)) => patch.apply_plain(current).map(Value::Object),
             (ScaleChange::Patch(_), other) => Ok(other),
         }
@@ -242,20 +259,4 @@ fn change_directly(
         change(&mut object)?;
         Ok(object)
     })
-}
-
-impl Patch {
-    /// Applies to something that is no stored object: every list is replaced.
-    fn apply_plain(&self, current: Map<String, Value>) -> Result<Map<String, Value>, ApiError> {
-        let mut value = Value::Object(current);
-        if self.value.is_array() {
-            patch::json_patch(&mut value, &self.value).map_err(|e| ApiError::bad_request(e.to_string()))?;
-        } else {
-            patch::merge(&mut value, &self.value);
-        }
-        match value {
-            Value::Object(map) => Ok(map),
-            _ => Err(ApiError::bad_request("the patch makes the object something else than a JSON object")),
-        }
-    }
 }

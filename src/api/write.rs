@@ -1,4 +1,4 @@
-//! Changing objects: create, replace, patch, delete.
+//! Changing objects: create, replace, delete, and what all changes have in common.
 
 use hyper::{Response, StatusCode};
 use serde_json::{Map, Value};
@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::Api;
 use super::admission;
 use super::body::{self, Body};
+use super::owners::{Options, Writer};
 use super::protobuf;
 use super::query::{Filter, Query};
 use super::read::select;
@@ -15,50 +16,31 @@ use super::serve::Call;
 use super::status::{self, ApiError};
 use crate::object::kind::{self, KindRef};
 use crate::object::write::{Delete, Part, Propagation};
-use crate::object::{Key, Object, Write, merge, patch, schema, unknown};
+use crate::object::{Key, Object, Write, schema, unknown};
 use crate::store::{Outcome, WriteError, Written};
 
 /// How often a change is tried again when something else changed the object meanwhile, and a generated name when it is
 /// taken.
 const ATTEMPTS: usize = 8;
 
-pub(super) const JSON_PATCH: &str = "application/json-patch+json";
-pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
-pub(super) const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
-pub(super) const APPLY_PATCH: &str = "application/apply-patch+yaml";
-
 pub async fn create(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     let (api, query, form) = (call.api.clone(), call.query.clone(), Form::wanted(&call)?);
+    let writer = Writer::of(&call, Options::Create, None)?;
     let (object, warnings) = decode(target.kind, &query, &object_bytes(call).await?)?;
-    let object = in_place(object, &target)?;
+    let object = writer.record(target.kind, None, in_place(object, &target)?);
     let created = api.create(target.kind, object, query.dry_run()?)?;
     Ok(respond::warned(respond::object(form, StatusCode::CREATED, &created), &warnings))
 }
 
 pub async fn replace(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     let (api, query, form) = (call.api.clone(), call.query.clone(), Form::wanted(&call)?);
+    let writer = Writer::of(&call, Options::Update, target.subresource.as_deref())?;
     let (object, warnings) = decode(target.kind, &query, &object_bytes(call).await?)?;
     let object = in_place(object, &target)?;
-    let replaced = api.change(&target, part(&target), query.dry_run()?, |_| Ok(object.clone()))?;
-    Ok(respond::warned(respond::object(form, StatusCode::OK, &replaced), &warnings))
-}
-
-pub async fn patch(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
-    let (api, query, form) = (call.api.clone(), call.query.clone(), Form::wanted(&call)?);
-    let patch = Patch::of(call).await?;
-    let mut warnings = Vec::new();
-    if patch.creates && api.find(&target).is_err_and(|e| e.code == StatusCode::NOT_FOUND) {
-        let object = patch.apply(target.kind, &Map::new())?;
-        let object = in_place(check(target.kind, &query, object, &mut warnings)?, &target)?;
-        let created = api.create(target.kind, object, query.dry_run()?)?;
-        return Ok(respond::warned(respond::object(form, StatusCode::CREATED, &created), &warnings));
-    }
-    let patched = api.change(&target, part(&target), query.dry_run()?, |current| {
-        let object = patch.apply(target.kind, current.json())?;
-        warnings.clear();
-        in_place(check(target.kind, &query, object, &mut warnings)?, &target)
+    let replaced = api.change(&target, part(&target), query.dry_run()?, |current| {
+        Ok(writer.record(target.kind, Some(current), object.clone()))
     })?;
-    Ok(respond::warned(respond::object(form, StatusCode::OK, &patched), &warnings))
+    Ok(respond::warned(respond::object(form, StatusCode::OK, &replaced), &warnings))
 }
 
 pub async fn delete(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
@@ -152,7 +134,8 @@ impl Api {
             }
             let version = current.resource_version().to_string();
             object.metadata_mut().insert("resourceVersion".into(), version.into());
-            let write = Write::Update(object, part);
+            // Who owns what of the status is written in the metadata.
+            let write = Write::Update(object, if part == Part::Status { Part::All } else { part });
             if dry_run {
                 return self.try_out(kind, write).map(|w| w.object);
             }
@@ -278,67 +261,6 @@ impl DeleteOptions {
     }
 }
 
-/// A patch of one of the types, not yet applied.
-pub(super) struct Patch {
-    content_type: String,
-    pub value: Value,
-    /// A server-side apply makes what is not there.
-    creates: bool,
-}
-
-impl Patch {
-    pub async fn of(call: Call) -> Result<Self, ApiError> {
-        let content_type = call.header("content-type").split(';').next().unwrap_or("").trim().to_string();
-        if ![JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH].contains(&content_type.as_str()) {
-            return Err(ApiError::unsupported_media_type(&[JSON_PATCH, MERGE_PATCH, APPLY_PATCH, STRATEGIC_PATCH]));
-        }
-        let bytes = body_of(call).await?;
-        let creates = content_type == APPLY_PATCH;
-        let value = serde_json::from_slice(&bytes).map_err(|error| match creates {
-            true => ApiError::bad_request(format!("an applied configuration must be JSON (which is YAML): {error}")),
-            false => ApiError::bad_request(format!("error decoding patch: {error}")),
-        })?;
-        Ok(Patch { content_type, value, creates })
-    }
-
-    pub fn apply(&self, kind: KindRef, current: &Map<String, Value>) -> Result<Map<String, Value>, ApiError> {
-        let unfit = |error: patch::PatchError| {
-            ApiError::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "Invalid",
-                format!(
-                    "the server rejected our request due to \
-                an error in our request: {error}"
-                ),
-            )
-        };
-        let as_map = |value: Value| match value {
-            Value::Object(map) => Ok(map),
-            _ => Err(ApiError::bad_request("the patch makes the object something else than a JSON object")),
-        };
-        match self.content_type.as_str() {
-            JSON_PATCH => {
-                let mut object = Value::Object(current.clone());
-                patch::json_patch(&mut object, &self.value).map_err(unfit)?;
-                as_map(object)
-            }
-            MERGE_PATCH => {
-                let mut object = Value::Object(current.clone());
-                patch::merge(&mut object, &self.value);
-                as_map(object)
-            }
-            _ if !merge::keys::has_strategy(kind) && !self.creates => {
-                Err(ApiError::unsupported_media_type(&[JSON_PATCH, MERGE_PATCH, APPLY_PATCH]))
-            }
-            _ => {
-                let patch = self.value.as_object();
-                let patch = patch.ok_or_else(|| ApiError::bad_request("error decoding patch: it is no JSON object"))?;
-                merge::strategic(kind, current, patch).map_err(|e| ApiError::bad_request(e.to_string()))
-            }
-        }
-    }
-}
-
 /// The body, as JSON where it is not something else.
 pub(super) async fn body_of(call: Call) -> Result<hyper::body::Bytes, ApiError> {
     let is_protobuf = media_type(&call) == protobuf::MEDIA_TYPE;
@@ -346,7 +268,7 @@ pub(super) async fn body_of(call: Call) -> Result<hyper::body::Bytes, ApiError> 
     if is_protobuf && !bytes.is_empty() { Ok(protobuf::to_json(&bytes)?.into()) } else { Ok(bytes) }
 }
 
-fn media_type(call: &Call) -> &str {
+pub(super) fn media_type(call: &Call) -> &str {
     call.header("content-type").split(';').next().unwrap_or("").trim()
 }
 

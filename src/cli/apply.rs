@@ -31,11 +31,14 @@ pub struct ApplyArgs {
     validate: Option<String>,
     #[command(flatten)]
     record: RecordArgs,
-    #[arg(long, hide = true)]
+    /// Let the server note who owns which field; what others own is a conflict
+    #[arg(long)]
     server_side: bool,
-    #[arg(long, hide = true)]
+    /// With --server-side: take over the fields that others own
+    #[arg(long)]
     force_conflicts: bool,
-    #[arg(long, hide = true)]
+    /// Who owns what is applied; with --server-side kubectl, else kubectl-client-side-apply
+    #[arg(long, value_name = "NAME")]
     field_manager: Option<String>,
 }
 
@@ -44,6 +47,13 @@ pub async fn run(args: ApplyArgs, cx: &Context) -> Result<(), Failure> {
         return Err(Failure::error("must specify one of -f and -k").hint(format!("{} apply -f FILE", super::program())));
     }
     let output = Output::parse(&args.output)?;
+    if args.force_conflicts && !args.server_side {
+        return Err(Failure::error("--force-conflicts only works with --server-side"));
+    }
+    if args.server_side && args.dry_run.as_deref() == Some("client") {
+        let why = "--dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)";
+        return Err(Failure::error(why));
+    }
     let dry = dry_run(args.dry_run.as_deref())?;
     let mut documents = files::read(&args.files, files::Purpose::Send, cx)?;
     if let Some(selector) = &args.selector {
@@ -56,7 +66,7 @@ pub async fn run(args: ApplyArgs, cx: &Context) -> Result<(), Failure> {
     if let Some(cause) = args.record.cause() {
         documents.iter_mut().for_each(|document| annotate(&mut document.object, CHANGE_CAUSE, &cause));
     }
-    let applied = post(&documents, dry.is_some(), cx).await?;
+    let applied = post(&documents, &args, dry.is_some(), cx).await?;
     for warning in applied.iter().flat_map(|a| a.get("warnings").and_then(Value::as_array).into_iter().flatten()) {
         eprintln!("Warning: {}", warning.as_str().unwrap_or_default());
     }
@@ -64,6 +74,7 @@ pub async fn run(args: ApplyArgs, cx: &Context) -> Result<(), Failure> {
         Output::Table { .. } => {
             for (document, applied) in documents.iter().zip(&applied) {
                 let outcome = applied.get("outcome").and_then(Value::as_str).unwrap_or("configured");
+                let outcome = if args.server_side { "serverside-applied" } else { outcome };
                 print(&format!("{} {outcome}{}\n", output::name_of(&document.object), dry.unwrap_or_default()))?;
             }
         }
@@ -82,8 +93,12 @@ pub async fn run(args: ApplyArgs, cx: &Context) -> Result<(), Failure> {
 }
 
 /// Sends all documents; what became of each, in their order.
-async fn post(documents: &[files::Document], dry: bool, cx: &Context) -> Result<Vec<Value>, Failure> {
+async fn post(documents: &[files::Document], args: &ApplyArgs, dry: bool, cx: &Context) -> Result<Vec<Value>, Failure> {
     let query = Query::new().with("namespace", cx.namespace.as_str()).with_some("dryRun", dry.then_some("All"));
+    let query = query
+        .with_some("serverSide", args.server_side.then_some("true"))
+        .with_some("force", args.force_conflicts.then_some("true"))
+        .with_some("fieldManager", args.field_manager.as_deref());
     let path = query.on(&format!("/apis/{}/v1alpha1/apply", crate::object::kind::LAB_GROUP));
     let manifests = Value::Array(documents.iter().map(|d| d.object.clone()).collect());
     match cx.client.post_path(&path, &manifests).await {
@@ -105,6 +120,13 @@ fn refused(status: &Status, documents: &[files::Document]) -> Failure {
             .filter(|(field, _)| !field.is_empty())
             .map(|(field, _)| format!("{field} is at {}", document.place(field)));
         let places: Vec<String> = places.collect();
+        let is_conflict = cause.raw_causes.iter().any(|c| c.get("reason") == Some(&"FieldManagerConflict".into()));
+        if is_conflict {
+            // The paths are those of owners, which name no place in the file.
+            let next = "leave these fields out of the file, give them the values that they have, or take them over with \
+                        --force-conflicts";
+            return Some(Failure::verbatim(format!("error: {}", cause.message)).hint(next));
+        }
         let message = match cause.reason.as_str() {
             "Invalid" => cause.for_people(),
             _ => cause.during("applying", &document.source).for_people(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -20,6 +20,9 @@ use crate::object::kind::KindRef;
 
 /// The most that one answer may hold; a list of 10,000 pods is some 40 MB.
 const LARGEST_ANSWER: usize = 1 << 30;
+
+/// Who the API is told that its client is: the owner of what the verbs write.
+const AGENT: &str = concat!("lab/", env!("CARGO_PKG_VERSION"));
 
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -165,6 +168,7 @@ impl Client {
         tokio::spawn(connection);
         let (content_type, bytes) = body.unwrap_or_default();
         let mut request = Request::builder().method(method).uri(path).header(HOST, "lab").header(ACCEPT, accept);
+        request = request.header(USER_AGENT, AGENT);
         if !content_type.is_empty() {
             request = request.header(CONTENT_TYPE, content_type);
         }

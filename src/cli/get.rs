@@ -65,8 +65,16 @@ pub struct GetArgs {
     raw: Option<String>,
     #[arg(long, hide = true)]
     chunk_size: Option<u64>,
-    #[arg(long, hide = true)]
+    /// Who owns which field, in yaml and json
+    #[arg(long)]
     show_managed_fields: bool,
+}
+
+impl GetArgs {
+    /// What writes objects that are no table.
+    fn writer(&self) -> fn(&Output, Vec<Value>, bool, bool) -> Result<String, Failure> {
+        if self.show_managed_fields { output::objects_with_managed_fields } else { output::objects }
+    }
 }
 
 pub async fn run(args: GetArgs, cx: &Context) -> Result<(), Failure> {
@@ -203,7 +211,7 @@ impl Get<'_> {
             sort(&mut items, |item| item, sort_by);
         }
         let nothing = items.is_empty();
-        print(&output::objects(&self.output, items, one, !self.args.no_headers)?)?;
+        print(&(self.args.writer())(&self.output, items, one, !self.args.no_headers)?)?;
         if nothing && matches!(self.output, Output::Name) {
             self.nothing_found(resources).await;
         }
@@ -346,7 +354,7 @@ impl Get<'_> {
             false => object,
         };
         let separator = if matches!(self.output, Output::Yaml) { "---\n" } else { "" };
-        let text = output::objects(&self.output, vec![object], true, false)?;
+        let text = (self.args.writer())(&self.output, vec![object], true, false)?;
         print(&format!("{separator}{text}"))
     }
 

@@ -96,8 +96,20 @@ fn split_columns(spec: &str) -> Vec<&str> {
     parts
 }
 
-/// Prints objects in any form but tables: `one` object as itself, several as a List.
-pub fn objects(output: &Output, items: Vec<Value>, one: bool, headings: bool) -> Result<String, Failure> {
+/// Prints objects in any form but tables: `one` object as itself, several as a List. Who owns which field is left out.
+pub fn objects(output: &Output, mut items: Vec<Value>, one: bool, headings: bool) -> Result<String, Failure> {
+    for metadata in items.iter_mut().filter_map(|item| item.get_mut("metadata")).filter_map(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    objects_with_managed_fields(output, items, one, headings)
+}
+
+pub fn objects_with_managed_fields(
+    output: &Output,
+    items: Vec<Value>,
+    one: bool,
+    headings: bool,
+) -> Result<String, Failure> {
     Ok(match output {
         Output::Table { .. } | Output::Name => items.iter().map(|item| name_of(item) + "\n").collect(),
         Output::Columns(columns) => custom_columns(columns, &items, headings)?,
@@ -119,9 +131,6 @@ pub fn to_json(value: &Value) -> String {
 }
 
 fn whole(mut items: Vec<Value>, one: bool) -> Value {
-    for metadata in items.iter_mut().filter_map(|item| item.get_mut("metadata")).filter_map(Value::as_object_mut) {
-        metadata.remove("managedFields");
-    }
     match (one, items.len()) {
         (true, 1) => items.remove(0),
         _ => json!({"apiVersion": "v1", "items": items, "kind": "List", "metadata": {"resourceVersion": ""}}),

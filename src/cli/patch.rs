@@ -67,7 +67,10 @@ impl Type {
     fn apply(self, target: &Target, object: &Value, by: &Value) -> Result<Value, Failure> {
         let mut patched = object.clone();
         match self {
-            Type::Json => patch::json_patch(&mut patched, by).map_err(Failure::error)?,
+            Type::Json => {
+                let operations = by.as_array().map(Vec::as_slice).unwrap_or_default();
+                patch::json_patch(&mut patched, operations).map_err(Failure::error)?
+            }
             Type::Merge => patch::merge(&mut patched, by),
             Type::Strategic => {
                 let none = serde_json::Map::new();

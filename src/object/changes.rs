@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::kind::{self, KindRef};
 use super::merge::LAST_APPLIED;
-use super::merge::keys::{Place, Strategy};
 use super::merge::list::find_exactly;
+use super::shape::{self, Shape, Strategy};
 
 /// A field that is not as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +55,7 @@ fn short(value: &Value) -> String {
 /// All that somebody else than the server changed, in the order of the fields.
 pub fn changes(kind: KindRef, old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<Change> {
     let mut walk = Walk { hides_values: *kind == kind::SECRET, found: Vec::new() };
-    walk.maps("", Place::Object(kind), old, new);
+    walk.maps("", shape::of_kind(kind), old, new);
     walk.found
 }
 
@@ -70,32 +70,36 @@ struct Walk {
 }
 
 impl Walk {
-    fn maps(&mut self, path: &str, place: Place, old: &Map<String, Value>, new: &Map<String, Value>) {
+    fn maps(&mut self, path: &str, shape: Shape, old: &Map<String, Value>, new: &Map<String, Value>) {
         let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
         for name in names.into_iter().filter(|name| !is_the_servers(path, name)) {
-            let field = place.field(name);
+            let field = shape.field(name);
             let path = join(path, name);
             match (old.get(name), new.get(name)) {
-                (Some(Value::Object(old)), Some(Value::Object(new))) => self.maps(&path, field.place, old, new),
+                (Some(Value::Object(old)), Some(Value::Object(new))) => self.maps(&path, field.below(), old, new),
                 (Some(Value::Array(old)), Some(Value::Array(new))) => match field.strategy {
-                    Strategy::ByKey(key) => self.lists(&path, field.place, key, old, new),
+                    Strategy::ByKey(key) => self.lists(&path, field.below(), key, old, new),
                     _ => self.values(path, Some(old.clone().into()), Some(new.clone().into())),
                 },
                 // A map that comes or goes is its fields that do.
-                (Some(Value::Object(old)), None) if !old.is_empty() => self.maps(&path, field.place, old, &Map::new()),
-                (None, Some(Value::Object(new))) if !new.is_empty() => self.maps(&path, field.place, &Map::new(), new),
+                (Some(Value::Object(old)), None) if !old.is_empty() => {
+                    self.maps(&path, field.below(), old, &Map::new())
+                }
+                (None, Some(Value::Object(new))) if !new.is_empty() => {
+                    self.maps(&path, field.below(), &Map::new(), new)
+                }
                 (old, new) => self.values(path, old.cloned(), new.cloned()),
             }
         }
     }
 
-    fn lists(&mut self, path: &str, place: Place, key: &str, old: &[Value], new: &[Value]) {
+    fn lists(&mut self, path: &str, shape: Shape, key: &str, old: &[Value], new: &[Value]) {
         let as_maps = |list: &[Value]| list.iter().filter_map(|e| e.as_object().cloned()).collect::<Vec<_>>();
         let of = |element: &Map<String, Value>| format!("{path}[{}]", short(element.get(key).unwrap_or(&Value::Null)));
         let before = self.found.len();
         for element in as_maps(old) {
             match find_exactly(new, key, &element).and_then(|at| new.get(at)?.as_object()) {
-                Some(other) => self.maps(&of(&element), place, &element, other),
+                Some(other) => self.maps(&of(&element), shape, &element, other),
                 None => self.values(of(&element), Some(without(element, key)), None),
             }
         }

@@ -5,6 +5,7 @@ mod consistency;
 mod forwards;
 mod harness;
 mod logs;
+mod managed;
 mod objects;
 mod openapi;
 mod services;

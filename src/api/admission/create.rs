@@ -7,7 +7,7 @@ use crate::object::kind::{self, KindRef};
 use crate::object::{Object, map_at_mut};
 
 pub fn prepare(kind: KindRef, object: &mut Object) {
-    for field in ["uid", "resourceVersion", "creationTimestamp", "generation", "deletionTimestamp", "managedFields"] {
+    for field in ["uid", "resourceVersion", "creationTimestamp", "generation", "deletionTimestamp"] {
         object.metadata_mut().remove(field);
     }
     if has_status(kind) && *kind != kind::NODE {

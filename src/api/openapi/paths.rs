@@ -3,12 +3,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::write::{APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH};
+use super::super::patch::{APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH};
 use super::super::{protobuf, subresource};
 use super::JSON;
 use crate::object::KindRef;
-use crate::object::merge::keys::has_strategy;
 use crate::object::schema::{self, GROUP_VERSION_KIND};
+use crate::object::shape::has_strategy;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {

@@ -2,9 +2,8 @@
 //!
 //! [`three_way`] is what `kubectl apply` does with the configuration applied last, the one applied now and the live
 //! object; [`strategic`] is what the API server does with a patch of type `application/strategic-merge-patch+json`.
-//! Both look up in [`keys`] which lists merge and by what.
+//! Both look up in [`shape`](super::shape) which lists merge and by what.
 
-pub mod keys;
 pub(super) mod list;
 mod strategic;
 
@@ -13,7 +12,7 @@ pub use strategic::strategic;
 use serde_json::{Map, Value};
 
 use super::kind::KindRef;
-use keys::{Field, Place, Strategy};
+use super::shape::{Field, Shape, Strategy, of_kind};
 
 /// Where `kubectl apply` keeps the configuration that was applied last.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -26,11 +25,11 @@ pub fn three_way(
     modified: &Map<String, Value>,
     current: &Map<String, Value>,
 ) -> Map<String, Value> {
-    merge_maps(Place::Object(kind), original, modified, current)
+    merge_maps(of_kind(kind), original, modified, current)
 }
 
 fn merge_maps(
-    place: Place,
+    shape: Shape,
     original: &Map<String, Value>,
     modified: &Map<String, Value>,
     current: &Map<String, Value>,
@@ -40,15 +39,15 @@ fn merge_maps(
         result.remove(gone);
     }
     for (name, wanted) in modified {
-        let field = place.field(name);
+        let field = shape.field(name);
         if wanted.is_null() {
             result.remove(name);
             continue;
         }
         let merged = match (wanted, current.get(name)) {
             (_, None) => without_nulls(wanted.clone()),
-            (Value::Object(wanted), Some(Value::Object(live))) => {
-                let merged = merge_maps(field.place, map_of(original.get(name)), wanted, live);
+            (Value::Object(wanted), Some(Value::Object(live))) if field.strategy != Strategy::Replace => {
+                let merged = merge_maps(field.below(), map_of(original.get(name)), wanted, live);
                 Value::Object(retained(field, merged, wanted, live))
             }
             (Value::Array(wanted), Some(Value::Array(live))) => {
@@ -76,7 +75,7 @@ fn retained(
 
 fn merge_lists(field: Field, original: &[Value], modified: &[Value], current: &[Value]) -> Vec<Value> {
     match field.strategy {
-        Strategy::Default => modified.to_vec(),
+        Strategy::Default | Strategy::Replace => modified.to_vec(),
         Strategy::Set => {
             let mut merged: Vec<Value> =
                 current.iter().filter(|v| modified.contains(v) || !original.contains(v)).cloned().collect();
@@ -100,7 +99,7 @@ fn merge_keyed(field: Field, key: &str, original: &[Value], modified: &[Value], 
             continue;
         };
         let before = map_of(element_of(original, wanted).and_then(|at| original.get(at)));
-        let element = merge_maps(field.place, before, map, live);
+        let element = merge_maps(field.below(), before, map, live);
         merged.push(Value::Object(retained(field, element, map, live)));
     }
     let others = current

@@ -24,8 +24,9 @@ fn containers_and_env_merge_by_name() {
         {"name": "b", "image": "y"}]));
     let patch = pod(json!([{"name": "a", "env": [{"name": "F", "value": "3"}, {"name": "E", "$patch": "delete"}]},
         {"name": "c", "image": "z"}]));
+    // What a patch brings stands before what only the live list has, as in a cluster.
     let expected = pod(json!([{"name": "a", "image": "x", "env": [{"name": "F", "value": "3"}]},
-        {"name": "b", "image": "y"}, {"name": "c", "image": "z"}]));
+        {"name": "c", "image": "z"}, {"name": "b", "image": "y"}]));
     assert_eq!(patched(&kind::POD, live, patch), expected);
 }
 
@@ -57,7 +58,7 @@ fn directives_replace_delete_and_order() {
 
     let live = json!({"metadata": {"finalizers": ["a", "b"]}});
     let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c"]}});
-    assert_eq!(patched(&kind::POD, live, patch), json!({"metadata": {"finalizers": ["b", "c"]}}));
+    assert_eq!(patched(&kind::POD, live, patch), json!({"metadata": {"finalizers": ["c", "b"]}}));
 }
 
 #[test]
@@ -71,7 +72,7 @@ fn retain_keys_drops_the_other_alternative() {
 fn directives_never_become_values() {
     let patch = json!({"spec": {"containers": [{"name": "a", "$patch": "delete"}, {"name": "b", "env":
         [{"name": "X", "$patch": "delete"}, {"name": "Y", "value": null}]}]}, "x": {"$patch": "delete"}});
-    let expected = json!({"spec": {"containers": [{"name": "b", "env": [{"name": "Y"}]}]}, "x": {}});
+    let expected = json!({"spec": {"containers": [{"name": "b", "env": [{"name": "Y"}]}]}});
     assert_eq!(patched(&kind::POD, json!({}), patch), expected);
 }
 
@@ -159,4 +160,57 @@ fn a_null_in_the_file_unsets() {
     let live = json!({"spec": {"replicas": 3, "paused": true}});
     let result = applied(&kind::DEPLOYMENT, json!({}), json!({"spec": {"paused": null}}), live);
     assert_eq!(result, json!({"spec": {"replicas": 3}}));
+}
+
+fn refused(kind: KindRef, target: Value, patch: Value) -> String {
+    let (Value::Object(target), Value::Object(patch)) = (target, patch) else { panic!("maps are wanted") };
+    strategic(kind, &target, &patch).unwrap_err().to_string()
+}
+
+#[test]
+fn a_patch_of_no_known_form_is_refused_in_upstreams_words() {
+    let live = pod(json!([{"name": "a", "image": "x"}]));
+    for (patch, expected) in [
+        (json!({"spec": {"$patch": "merge"}}), "unknown patch type: merge in map: map[$patch:merge]"),
+        (pod(json!([{"name": "a", "$patch": "merge"}])), "merging lists cannot yet be specified in the patch"),
+        (
+            pod(json!([{"image": "y", "tty": true}])),
+            "map: map[image:y tty:true] does not contain declared merge key: name",
+        ),
+        (json!({"spec": {"$retainKeys": ["a"], "b": 1}}), "invalid patch format of retainKeys"),
+        (json!({"spec": {"$retainKeys": "a"}}), "invalid patch format of retainKeys"),
+        (json!({"spec": {"$setElementOrder/containers": {}}}), "invalid patch format of setElementOrder list"),
+        (json!({"metadata": {"$deleteFromPrimitiveList/finalizers": 1}}), "invalid patch format of primitive list"),
+        (
+            json!({"spec": {"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}],
+                "containers": [{"name": "a"}, {"name": "b"}]}}),
+            "The order in patch list:\n[map[name:a] map[name:b]]\n doesn't match $setElementOrder list:\n\
+             [map[name:b] map[name:a]]\n",
+        ),
+    ] {
+        assert_eq!(refused(&kind::POD, live.clone(), patch.clone()), expected, "{patch}");
+    }
+}
+
+#[test]
+fn what_kubectl_sends_for_a_port_that_left_the_file() {
+    let live = json!({"spec": {"ports": [{"port": 80, "protocol": "TCP"}, {"port": 443, "protocol": "TCP"}]}});
+    let patch =
+        json!({"spec": {"$setElementOrder/ports": [{"port": 80}], "ports": [{"$patch": "delete", "port": 443}]}});
+    let expected = json!({"spec": {"ports": [{"port": 80, "protocol": "TCP"}]}});
+    assert_eq!(patched(&kind::SERVICE, live, patch), expected);
+}
+
+#[test]
+fn alternatives_and_selectors_replace_what_was_there() {
+    let live = json!({"spec": {"volumes": [{"name": "v", "emptyDir": {}}]}});
+    let patch =
+        json!({"spec": {"volumes": [{"name": "v", "$retainKeys": ["name", "hostPath"], "hostPath": {"path": "/x"}}]}});
+    let expected = json!({"spec": {"volumes": [{"name": "v", "hostPath": {"path": "/x"}}]}});
+    assert_eq!(patched(&kind::POD, live, patch), expected);
+    let live = json!({"spec": {"selector": {"matchLabels": {"a": "b"}}}});
+    let patch = json!({"spec": {"selector": {"matchLabels": {"c": "d"}}}});
+    assert_eq!(patched(&kind::POD_DISRUPTION_BUDGET, live.clone(), patch.clone()), patch);
+    let both = json!({"spec": {"selector": {"matchLabels": {"a": "b", "c": "d"}}}});
+    assert_eq!(patched(&kind::DEPLOYMENT, live, patch), both);
 }

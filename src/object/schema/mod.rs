@@ -18,11 +18,13 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::kind::{self, KindRef};
-use super::merge::keys::{Place, Strategy, has_strategy};
+use super::shape::{self, Shape, Strategy, has_strategy};
 use super::types;
 
 pub const GROUP_VERSION_KIND: &str = "x-kubernetes-group-version-kind";
 const PATCH_STRATEGY: &str = "x-kubernetes-patch-strategy";
+const LIST_TYPE: &str = "x-kubernetes-list-type";
+const LIST_MAP_KEYS: &str = "x-kubernetes-list-map-keys";
 const PATCH_MERGE_KEY: &str = "x-kubernetes-patch-merge-key";
 
 /// Where OpenAPI v3 keeps schemas, as references begin.
@@ -61,7 +63,7 @@ impl Schemas {
         for Described { kind, schema } in kinds {
             let name = name(kind);
             if types::of(kind).is_some() && has_strategy(kind) {
-                schemas.add_strategies(&name, Place::Object(kind), &mut BTreeSet::new());
+                schemas.add_strategies(&name, shape::of_kind(kind), &mut BTreeSet::new());
             }
             if let Some(schema) = schema {
                 schemas.add_given(&name, schema);
@@ -111,8 +113,9 @@ impl Schemas {
     }
 
     /// Says of each field below a schema how a strategic merge patch treats it.
-    fn add_strategies(&mut self, name: &str, place: Place, seen: &mut BTreeSet<String>) {
-        if place == Place::Plain || !seen.insert(name.to_string()) {
+    fn add_strategies(&mut self, name: &str, shape: Shape, seen: &mut BTreeSet<String>) {
+        let plain = matches!(shape, Shape::Struct(object) if object.fields.is_empty());
+        if plain || !seen.insert(name.to_string()) {
             return;
         }
         let mut below = Vec::new();
@@ -120,13 +123,23 @@ impl Schemas {
         for (property, schema) in properties.and_then(Value::as_object_mut).into_iter().flatten() {
             let below_it = reference(schema).map(str::to_string);
             let Some(schema) = schema.as_object_mut() else { continue };
-            let field = place.field(property);
+            let field = shape.field(property);
             let mut strategies = Vec::new();
             if let Strategy::ByKey(key) = field.strategy {
                 schema.insert(PATCH_MERGE_KEY.into(), key.into());
             }
-            if field.strategy != Strategy::Default {
-                strategies.push("merge");
+            match field.strategy {
+                Strategy::Default => {}
+                Strategy::Replace => strategies.push("replace"),
+                Strategy::ByKey(_) | Strategy::Set => strategies.push("merge"),
+            }
+            match field.shape {
+                Shape::Keyed(list) => {
+                    schema.insert(LIST_TYPE.into(), "map".into());
+                    schema.insert(LIST_MAP_KEYS.into(), list.keys.into());
+                }
+                Shape::Set => drop(schema.insert(LIST_TYPE.into(), "set".into())),
+                _ => {}
             }
             if field.retain_keys {
                 strategies.push("retainKeys");
@@ -134,10 +147,10 @@ impl Schemas {
             if !strategies.is_empty() {
                 schema.insert(PATCH_STRATEGY.into(), strategies.join(",").into());
             }
-            below.extend(below_it.map(|name| (name, field.place)));
+            below.extend(below_it.map(|name| (name, field.below())));
         }
-        for (name, place) in below {
-            self.add_strategies(&name, place, seen);
+        for (name, shape) in below {
+            self.add_strategies(&name, shape, seen);
         }
     }
 }

@@ -8,6 +8,7 @@ mod text;
 pub(super) mod walk;
 
 pub use text::strict_errors;
+pub use walk::split_path;
 
 use serde_json::Value;
 
