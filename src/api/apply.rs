@@ -23,7 +23,7 @@ use super::subresource::has_status;
 use super::write::{body_of, check, in_place};
 use crate::object::merge::{LAST_APPLIED, three_way};
 use crate::object::write::Part;
-use crate::object::{Key, Object, Snapshot, Write, kind, map_at_mut};
+use crate::object::{Key, Object, Objects, Snapshot, Write, kind, map_at_mut};
 use crate::store::{Store, WriteError};
 
 /// What became of one manifest.
@@ -110,7 +110,7 @@ struct Planned {
 /// Manifests that are applied one after the other to objects that nobody else sees yet.
 struct Batch<'a> {
     query: &'a Query,
-    objects: Arc<BTreeMap<Key, Arc<Object>>>,
+    objects: Arc<Objects>,
     version: u64,
     used: Option<Used>,
     planned: BTreeMap<Key, Planned>,
@@ -120,10 +120,9 @@ struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     fn over(snapshot: &Snapshot, query: &'a Query) -> Self {
-        let objects = snapshot.iter().map(|(key, object)| (key.clone(), object.clone())).collect();
         Batch {
             query,
-            objects: Arc::new(objects),
+            objects: snapshot.objects().clone(),
             version: snapshot.resource_version(),
             used: None,
             planned: BTreeMap::new(),

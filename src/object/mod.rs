@@ -20,7 +20,7 @@ pub mod write;
 
 pub use key::Key;
 pub use kind::{Kind, KindRef};
-pub use snapshot::Snapshot;
+pub use snapshot::{Objects, Snapshot};
 pub use write::Write;
 
 use std::any::Any;
@@ -59,6 +59,8 @@ impl PartialEq for Object {
         self.json == other.json
     }
 }
+
+impl Eq for Object {}
 
 impl Object {
     pub fn from_map(json: Map<String, Value>) -> Self {
@@ -101,13 +103,7 @@ impl Object {
 
     /// The typed view, decoded once per object.
     pub fn view<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<T>, ViewError> {
-        let decode = || -> View {
-            T::deserialize(&self.json).map(|t| Arc::new(t) as Arc<dyn Any + Send + Sync>).map_err(|error| ViewError {
-                kind: self.kind_name().to_string(),
-                name: self.name().to_string(),
-                reason: error.to_string(),
-            })
-        };
+        let decode = || -> View { self.read::<T>().map(|view| Arc::new(view) as Arc<dyn Any + Send + Sync>) };
         // What is behind the lock is whole or absent, whoever panicked while holding it.
         let any = self.view.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(decode).clone()?;
         any.downcast::<T>().map_err(|_| ViewError {
@@ -117,9 +113,13 @@ impl Object {
         })
     }
 
-    /// Frees the typed view of an object that is only kept to be looked up: a view is larger than the JSON.
-    pub fn forget_view(&self) {
-        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// The typed view, for one look: a view is larger than the JSON, and is not kept here.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, ViewError> {
+        T::deserialize(&self.json).map_err(|error| ViewError {
+            kind: self.kind_name().to_string(),
+            name: self.name().to_string(),
+            reason: error.to_string(),
+        })
     }
 
     // ---- fields every object has -------------------------------------------------------------------------------

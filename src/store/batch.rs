@@ -1,12 +1,11 @@
 //! The writes of one commit, which become part of the store together or not at all.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::commit::set;
 use super::watch::{Event, EventType};
 use super::{State, WriteError};
-use crate::object::{Key, Object};
+use crate::object::{Key, Object, Objects};
 
 /// Changes the state as it goes, and changes it back when it is dropped before [`Batch::keep`] has made them durable.
 pub(super) struct Batch<'a> {
@@ -22,7 +21,7 @@ impl<'a> Batch<'a> {
     }
 
     /// As the writes so far have left them.
-    pub fn objects(&self) -> &BTreeMap<Key, Arc<Object>> {
+    pub fn objects(&self) -> &Objects {
         &self.state.objects
     }
 
@@ -65,10 +64,6 @@ impl<'a> Batch<'a> {
             log.append(self.version_before, &self.events).map_err(|error| WriteError::Storage(error.to_string()))?;
         }
         for event in std::mem::take(&mut self.events) {
-            // From here on it is history, where only its JSON is asked for.
-            if let Some(before) = &event.before {
-                before.forget_view();
-            }
             self.state.history.push(event);
         }
         Ok(())
