@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::commit::set;
-use super::watch::{Event, EventType};
+use super::watch::{EventType, Made};
 use super::{State, WriteError};
 use crate::object::{Key, Object, Objects};
 
 /// Changes the state as it goes, and changes it back when it is dropped before [`Batch::keep`] has made them durable.
 pub(super) struct Batch<'a> {
     state: &'a mut State,
-    events: Vec<Event>,
+    events: Vec<Made>,
     version_before: u64,
 }
 
@@ -35,7 +35,7 @@ impl<'a> Batch<'a> {
         let resource_version = self.next_version(&mut object);
         let object = Arc::new(object);
         Arc::make_mut(&mut self.state.objects).insert(key.clone(), object.clone());
-        self.events.push(Event { resource_version, event_type, key, object: object.clone(), before });
+        self.events.push(Made { resource_version, event_type, key, object: object.clone(), before });
         object
     }
 
@@ -45,7 +45,7 @@ impl<'a> Batch<'a> {
         let object = Arc::new(object);
         Arc::make_mut(&mut self.state.objects).remove(&key);
         let (event_type, before) = (EventType::Deleted, Some(stored.clone()));
-        self.events.push(Event { resource_version, event_type, key, object: object.clone(), before });
+        self.events.push(Made { resource_version, event_type, key, object: object.clone(), before });
         object
     }
 

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::frame::{self, ChangeRef, NameRef, SnapshotHeader};
-use super::watch::{Event, EventType};
+use super::watch::{EventType, Made};
 use crate::object::Snapshot;
 
 /// Why a store cannot be opened.
@@ -164,7 +164,7 @@ impl Log {
     }
 
     /// Writes what the events changed as one frame. After an error the file is as it was before.
-    pub fn append(&mut self, from: u64, events: &[Event]) -> io::Result<()> {
+    pub fn append(&mut self, from: u64, events: &[Made]) -> io::Result<()> {
         self.try_append(from, events).map_err(|error| {
             let hint = match error.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space and try again",
@@ -174,7 +174,7 @@ impl Log {
         })
     }
 
-    fn try_append(&mut self, from: u64, events: &[Event]) -> io::Result<()> {
+    fn try_append(&mut self, from: u64, events: &[Made]) -> io::Result<()> {
         if self.torn {
             self.file.set_len(self.length)?;
             self.torn = false;
@@ -259,7 +259,7 @@ fn write_all(file: &dyn Medium, mut bytes: &[u8]) -> io::Result<()> {
 }
 
 /// What is left to say of the events when only the last of each object counts: the change, and the objects it puts.
-fn net_change(from: u64, events: &[Event]) -> (ChangeRef<'_>, Vec<&Map<String, Value>>) {
+fn net_change(from: u64, events: &[Made]) -> (ChangeRef<'_>, Vec<&Map<String, Value>>) {
     let to = events.iter().map(|event| event.resource_version).max().unwrap_or(from);
     let (mut delete, mut put) = (Vec::new(), Vec::with_capacity(events.len()));
     let mut seen = HashSet::with_capacity(events.len());

@@ -17,7 +17,7 @@ mod watch;
 
 pub use keeper::FLUSH_AFTER;
 pub use log::OpenError;
-pub use watch::{Event, EventType, Gone};
+pub use watch::{Event, EventType, Gone, Version};
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -171,8 +171,7 @@ impl Store {
         state.history.since(resource_version, state.resource_version)
     }
 
-    /// Forgets changes that are older than `age`; who asks for them is told [`Gone`]. Each holds its object as it was
-    /// before, so that a long history is most of what a lab's objects take. Returns how many were forgotten.
+    /// Forgets changes that are older than `age`; who asks for them is told [`Gone`]. Returns how many were forgotten.
     pub fn forget_history(&self, age: Duration) -> usize {
         let then = Instant::now().checked_sub(age);
         then.map_or(0, |then| self.shared.lock().history.forget_before(then))

@@ -128,6 +128,33 @@ fn a_forgotten_history_is_told_and_a_newer_one_is_there() {
     assert_eq!(store.snapshot().len(), 3);
 }
 
+/// Changing one object often fills the history no more than its bytes allow.
+#[test]
+fn the_history_is_bounded_by_its_bytes() {
+    let store = Store::in_memory();
+    ok(&store, vec![create("big"), create("small")]);
+    for n in 0..100 {
+        ok(&store, vec![update(&store, "big", &format!("{n}{}", "x".repeat(100_000)))]);
+    }
+    let last = store.snapshot().resource_version();
+    let oldest = store.events_since(0).unwrap_err().oldest;
+    let kept = store.events_since(oldest - 1).unwrap();
+    assert_eq!(
+        kept.iter().map(|event| event.resource_version).collect::<Vec<_>>(),
+        (oldest..=last).collect::<Vec<_>>()
+    );
+    assert!((30..50).contains(&kept.len()), "{} changes of 100 kB", kept.len());
+    // Every version comes back as it was.
+    for pair in kept.windows(2) {
+        assert_eq!(Some(pair[0].object.object()), pair[1].before.as_ref().map(|before| before.object()));
+    }
+    assert_eq!(Some(kept.last().unwrap().object.object()), store.get(&key("big")));
+    // Room is made again by forgetting.
+    store.forget_history(std::time::Duration::ZERO);
+    ok(&store, vec![update(&store, "small", "changed")]);
+    assert_eq!(store.events_since(last).unwrap().len(), 1);
+}
+
 #[test]
 fn the_last_commit_is_whole_or_absent_wherever_it_was_cut() {
     let dir = TempDir::new();
@@ -396,8 +423,8 @@ fn fifty_writers_lose_no_update() {
     let events: Vec<Event> = store.events_since(0).unwrap();
     assert!(events.iter().map(|e| e.resource_version).eq(1..=events.len() as u64));
     for event in events {
-        assert_eq!(replayed.get(&event.key), event.before.as_ref());
-        replayed.insert(event.key, event.object);
+        assert_eq!(replayed.get(&event.key), event.before.map(|before| before.object()).as_ref());
+        replayed.insert(event.key, event.object.object());
     }
     assert!(replayed.iter().eq(store.snapshot().iter()));
     drop(store);
