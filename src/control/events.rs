@@ -199,6 +199,12 @@ fn tell(known: &mut Vec<Known>, mut occurrence: Occurrence, now: &str, recent: &
 
 /// Deletes Events that are too old or too many.
 pub fn expire(snapshot: &Snapshot, ctx: &mut Context) -> Vec<Write> {
+    // Those that came since are younger, and one that was told again can stay longer.
+    let oldest = ctx.events_kept_until.filter(|until| *until > ctx.now);
+    if let Some(until) = oldest.filter(|_| snapshot.list(&kind::EVENT).count() <= MOST) {
+        ctx.wake(until);
+        return Vec::new();
+    }
     let cutoff = time_text(ctx.now - KEPT);
     let mut events: Vec<(&str, &Arc<Object>)> = snapshot.list(&kind::EVENT).map(|e| (last_time(e), e)).collect();
     let mut expired = Vec::new();
@@ -215,9 +221,8 @@ pub fn expire(snapshot: &Snapshot, ctx: &mut Context) -> Vec<Write> {
             oldest = Some(last);
         }
     }
-    if let Some(oldest) = oldest.and_then(|text| text.parse::<Timestamp>().ok()) {
-        ctx.wake(oldest + KEPT);
-    }
+    ctx.events_kept_until = oldest.and_then(|text| text.parse::<Timestamp>().ok()).map(|oldest| oldest + KEPT);
+    ctx.events_kept_until.into_iter().for_each(|until| ctx.wake(until));
     let delete = |event: &Arc<Object>| {
         let propagation = Propagation::Background;
         Some(Delete { key: event.key()?, uid: Some(event.uid().into()), grace_seconds: None, propagation })
