@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::commit::set;
 use super::watch::{EventType, Made};
 use super::{State, WriteError};
-use crate::object::{Key, Object, Objects};
+use crate::object::{Key, KindRef, Object, Objects, kind};
 
 /// Changes the state as it goes, and changes it back when it is dropped before [`Batch::keep`] has made them durable.
 pub(super) struct Batch<'a> {
@@ -63,11 +63,25 @@ impl<'a> Batch<'a> {
         if let Some(log) = &mut self.state.log {
             log.append(self.version_before, &self.events).map_err(|error| WriteError::Storage(error.to_string()))?;
         }
-        for event in std::mem::take(&mut self.events) {
+        for mut event in std::mem::take(&mut self.events) {
+            if rests(event.key.kind) && event.event_type != EventType::Deleted {
+                event.object = Arc::new(event.object.at_rest());
+                // Unless a later write of the batch has replaced it, or taken it away.
+                let objects = Arc::make_mut(&mut self.state.objects);
+                let stored = objects.get_mut(&event.key);
+                if let Some(stored) = stored.filter(|o| o.resource_version() == event.resource_version) {
+                    stored.clone_from(&event.object);
+                }
+            }
             self.state.history.push(event);
         }
         Ok(())
     }
+}
+
+/// There are many of these, and they are seldom looked at: they are kept as text.
+pub(super) fn rests(kind: KindRef) -> bool {
+    *kind == kind::EVENT
 }
 
 impl Drop for Batch<'_> {

@@ -177,6 +177,19 @@ impl Store {
         then.map_or(0, |then| self.shared.lock().history.forget_before(then))
     }
 
+    /// Lets what is kept as text, and has been read, be text alone again. Returns how many objects that were.
+    pub fn rest(&self) -> usize {
+        let mut state = self.shared.lock();
+        let disturbed = state.objects.iter().filter(|(_, object)| object.is_disturbed());
+        let disturbed: Vec<(Key, Arc<Object>)> = disturbed.map(|(key, object)| (key.clone(), object.clone())).collect();
+        for (key, object) in &disturbed {
+            if let Some(stored) = Arc::make_mut(&mut state.objects).get_mut(key) {
+                *stored = Arc::new(object.at_rest());
+            }
+        }
+        disturbed.len()
+    }
+
     /// Changes whenever something is written; holds the last resourceVersion.
     pub fn version(&self) -> tokio::sync::watch::Receiver<u64> {
         self.shared.version.subscribe()

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::batch::rests;
 use super::frame::{self, Change, SnapshotHeader};
 use super::log::{Found, OpenError, snapshot_file};
 use crate::object::{Key, Object, Objects, kind};
@@ -133,6 +134,7 @@ impl Recovered {
             let object = Object::from_map(json);
             let key =
                 object.key().ok_or_else(|| unknown(format!("{} of {}", object.kind_name(), object.api_version())))?;
+            let object = if rests(key.kind) { object.at_rest() } else { object };
             self.objects.insert(key, Arc::new(object));
         }
         Ok(())

@@ -24,7 +24,7 @@ pub struct Event {
 /// A version of an object.
 #[derive(Debug, Clone)]
 pub enum Version {
-    /// The latest.
+    /// The latest, as the store has it.
     Whole(Arc<Object>),
     Text(Arc<[u8]>),
 }
@@ -35,12 +35,17 @@ impl Version {
         match self {
             Version::Whole(object) => object.clone(),
             // It was written from such a value.
-            Version::Text(text) => Arc::new(Object::from_map(serde_json::from_slice(text).unwrap_or_default())),
+            Version::Text(text) => Arc::new(Object::from_text(text)),
         }
     }
 
     fn text_of(object: &Object) -> Self {
-        Version::Text(serde_json::to_vec(object.json()).unwrap_or_default().into())
+        let text = || {
+            let mut text = Vec::new();
+            object.write(&mut text).ok()?;
+            Some(text.into())
+        };
+        Version::Text(object.text().cloned().or_else(text).unwrap_or_default())
     }
 
     fn bytes(&self) -> usize {
@@ -106,8 +111,8 @@ impl History {
             text
         });
         let object = match event_type {
-            EventType::Added | EventType::Modified => Version::Whole(object),
-            EventType::Deleted => Version::text_of(&object),
+            EventType::Added | EventType::Modified if object.text().is_none() => Version::Whole(object),
+            _ => Version::text_of(&object),
         };
         self.events.push_back((Instant::now(), Event { resource_version, event_type, key, object, before }));
         while self.events.len() > KEPT || self.bytes > KEPT_BYTES {
