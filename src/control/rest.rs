@@ -34,13 +34,14 @@ pub(super) fn run(controller: &Controller, snapshot: &Snapshot, ctx: &mut Contex
         Run::All(run) => run(snapshot, ctx),
         Run::Changes(run) => run(snapshot, &changes, ctx),
     };
+    let keeps_changes = is_resting && matches!(controller.run, Run::Changes(_));
     let until = ctx.wake_at;
     others.into_iter().for_each(|at| ctx.wake(at));
     // With something to say it is asked again, until that is said.
     let rest = match writes.is_empty() && ctx.occurrences.len() == told {
         true => Some(Rest { snapshot: snapshot.clone(), until }),
         // What it has looked at is looked at again until nothing is left to do.
-        false => is_resting.then_some(Rest { snapshot: before, until: Some(ctx.now) }),
+        false => keeps_changes.then_some(Rest { snapshot: before, until: Some(ctx.now) }),
     };
     if let Some(rest) = rest {
         ctx.rests.insert(controller.name, rest);
