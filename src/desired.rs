@@ -12,6 +12,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::chunked::{Chunked, ChunkedSet};
+
 /// The name of a network namespace as `ip netns` shows it, e.g. `lab.w1-k8s`, `lab.default.web-1`. The empty name is
 /// the machine's own namespace.
 pub type NetnsName = String;
@@ -147,14 +149,12 @@ pub struct Nat {
     /// Addresses in here that are no Service's are dropped.
     pub service_subnets: Vec<IpNet>,
     /// ClusterIPs and ports. A known address on another port is rejected.
-    #[serde(with = "as_list")]
-    pub services: BTreeMap<ServiceAddress, Backend>,
+    pub services: Chunked<ServiceAddress, Backend>,
     /// Ports of every local address of the node (127/8 excepted).
-    #[serde(with = "as_list")]
-    pub node_ports: BTreeMap<(Protocol, u16), Backend>,
+    pub node_ports: Chunked<(Protocol, u16), Backend>,
     /// Addresses of endpoints: one that reaches itself through its Service is masqueraded. The same on every node, since
     /// no other node sees such a packet.
-    pub hairpin: BTreeSet<IpAddr>,
+    pub hairpin: ChunkedSet<IpAddr>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -170,26 +170,6 @@ pub struct Backend {
     /// `default/web:http`, for comments.
     pub service: String,
     pub endpoints: BTreeSet<(IpAddr, u16)>,
-}
-
-/// Maps with structured keys, as lists of pairs in JSON.
-mod as_list {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub fn serialize<K: Serialize, V: Serialize, S: Serializer>(map: &BTreeMap<K, V>, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_seq(map)
-    }
-
-    pub fn deserialize<'de, K, V, D>(d: D) -> Result<BTreeMap<K, V>, D::Error>
-    where
-        K: Deserialize<'de> + Ord,
-        V: Deserialize<'de>,
-        D: Deserializer<'de>,
-    {
-        Ok(Vec::<(K, V)>::deserialize(d)?.into_iter().collect())
-    }
 }
 
 // ---- processes and mounts ------------------------------------------------------------------------------------------

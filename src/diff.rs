@@ -182,11 +182,11 @@ fn changed_services(from: &Nat, to: &Nat) -> BTreeSet<String> {
         };
         changed.insert(format!("{sign}{}", backend.service));
     };
-    for key in from.services.keys().chain(to.services.keys()) {
-        note(from.services.get(key), to.services.get(key));
+    for (_, before, after) in from.services.changes(&to.services) {
+        note(before, after);
     }
-    for key in from.node_ports.keys().chain(to.node_ports.keys()) {
-        note(from.node_ports.get(key), to.node_ports.get(key));
+    for (_, before, after) in from.node_ports.changes(&to.node_ports) {
+        note(before, after);
     }
     changed
 }

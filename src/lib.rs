@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod api;
 pub mod applet;
+pub mod chunked;
 pub mod cli;
 pub mod control;
 pub mod desired;

@@ -13,6 +13,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use common::{Netns, sh};
+use nslab::chunked::Chunked;
 use nslab::desired::{Backend, Nat, Protocol, ServiceAddress};
 use nslab::kernel::conntrack;
 use nslab::kernel::nft::{Changed, NatTable};
@@ -357,7 +358,7 @@ fn change_touches_only_what_differs() {
     let node = Netns::new("touch.node");
     let mut table = NatTable::open(node.open().as_fd()).unwrap();
     let mut nat = web(&["10.244.1.2:8080", "10.244.1.3:8080", "10.244.1.4:8080"]);
-    nat.node_ports.clear();
+    nat.node_ports = Chunked::default();
     for last in 11..250u8 {
         let backend = backend(&format!("default/other-{last}"), &["10.244.1.7:80", "10.244.1.8:80"]);
         nat.services

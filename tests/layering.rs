@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use source::Source;
 
 /// Plain values, which every room may use.
-const PLAIN: &[&str] = &["desired", "layout", "report", "session"];
+const PLAIN: &[&str] = &["chunked", "desired", "layout", "report", "session"];
 
 /// Each room, and the rooms that it may import besides itself and the plain ones.
 const ROOMS: &[(&str, &[&str])] = &[
@@ -22,6 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cli", &["diff", "manifest", "object", "spdy"]),
     // `store` for bringing one to the controllers' fixpoint (`settle`).
     ("control", &["object", "store"]),
+    ("chunked", &[]),
     ("desired", &[]),
     ("diff", &[]),
     ("kernel", &["diff"]),

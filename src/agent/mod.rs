@@ -28,7 +28,7 @@ use crate::kernel::{Event, Kernel};
 use crate::object::lab::Timings;
 use crate::object::write::{Delete, Part, Propagation};
 use crate::object::{Key, Object, Snapshot, Write, kind};
-use crate::plan::{self, Machine};
+use crate::plan::{self, Machine, Planner};
 use crate::report::Progress;
 use crate::store::Store;
 use apply::PodStates;
@@ -51,10 +51,9 @@ pub enum Wake {
 pub type SharedProgress = Arc<Mutex<Progress>>;
 
 pub struct Agent {
-    pub lab: String,
     pub store: Arc<Store>,
     pub kernel: Arc<dyn Kernel>,
-    pub machine: Machine,
+    planner: Planner,
     pub facts: MachineFacts,
     /// Where what was made is noted, for the next supervisor.
     pub record: PathBuf,
@@ -84,10 +83,9 @@ impl Agent {
         let of_pod = |pod: &Arc<Pod>| (pod.uid.clone(), (pod.namespace.clone(), pod.name.clone()));
         let logged = recovered.actual.pods.values().map(of_pod).collect();
         let mut agent = Agent {
-            lab,
+            planner: Planner::new(&lab, machine),
             store,
             kernel,
-            machine,
             facts,
             record,
             progress: SharedProgress::default(),
@@ -210,7 +208,7 @@ impl Agent {
         if self.planned != Some(snapshot.resource_version()) || retry {
             self.planned = Some(snapshot.resource_version());
             self.retry_at = None;
-            match plan::plan(&self.lab, &snapshot, &self.machine) {
+            match self.planner.plan(&snapshot) {
                 Ok(desired) => {
                     self.make(&desired, said);
                     self.remove_logs(&snapshot);

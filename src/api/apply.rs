@@ -26,7 +26,7 @@ use super::write::{body_of, check, in_place};
 use crate::object::changes::{self, Change};
 use crate::object::merge::{LAST_APPLIED, three_way};
 use crate::object::write::Part;
-use crate::object::{Key, Object, Snapshot, Write, kind, map_at_mut};
+use crate::object::{Key, Object, Objects, Snapshot, Write, kind, map_at_mut};
 use crate::store::{Store, WriteError};
 
 /// What became of one manifest.
@@ -123,7 +123,7 @@ struct Batch<'a> {
     query: &'a Query,
     server_side: bool,
     writer: Writer,
-    objects: Arc<BTreeMap<Key, Arc<Object>>>,
+    objects: Arc<Objects>,
     version: u64,
     used: Option<Used>,
     planned: BTreeMap<Key, Planned>,
@@ -133,13 +133,12 @@ struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     fn over(snapshot: &Snapshot, query: &'a Query) -> Self {
-        let objects = snapshot.iter().map(|(key, object)| (key.clone(), object.clone())).collect();
         let server_side = query.flag("serverSide");
         Batch {
             query,
             server_side,
             writer: Writer::of_lab_apply(query, server_side),
-            objects: Arc::new(objects),
+            objects: snapshot.objects().clone(),
             version: snapshot.resource_version(),
             used: None,
             planned: BTreeMap::new(),

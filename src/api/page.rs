@@ -12,7 +12,7 @@ use crate::object::Snapshot;
 
 /// How long a snapshot waits for its next page.
 const KEPT_FOR: Duration = Duration::from_secs(300);
-/// How many snapshots wait at most. Each one kept costs a copy of the store's index at the next write.
+/// How many snapshots wait at most. Each keeps the objects that were changed since.
 const KEPT: usize = 8;
 
 /// Snapshots that somebody is in the middle of listing.

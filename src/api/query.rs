@@ -69,6 +69,12 @@ impl Filter {
         })
     }
 
+    /// Whether it takes in the objects of `namespace`; `None` when that depends on the object.
+    pub fn takes_in(&self, namespace: &str) -> Option<bool> {
+        let is_all = self.labels.is_empty() && self.fields.is_empty();
+        is_all.then(|| self.namespace.as_ref().is_none_or(|wanted| wanted == namespace))
+    }
+
     pub fn matches(&self, object: &crate::object::Object) -> bool {
         self.namespace.as_ref().is_none_or(|n| n == object.namespace())
             && self.labels.matches(object.labels())

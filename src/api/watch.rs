@@ -18,7 +18,7 @@ use super::serve::Call;
 use super::status::ApiError;
 use super::table;
 use crate::object::{KindRef, Object};
-use crate::store::{Event, EventType, Store};
+use crate::store::{Event, EventType, Store, Version};
 
 /// How long a watch lasts that does not say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(45 * 60);
@@ -140,19 +140,22 @@ impl Watcher {
 
     /// What a change means to somebody who sees only the objects of the selector.
     async fn tell(&mut self, event: &Event) -> Option<()> {
-        let is = event.event_type != EventType::Deleted && self.filter.matches(&event.object);
-        let was = event.before.as_ref().is_some_and(|before| self.filter.matches(before));
+        // Earlier versions are only read where it matters.
+        let simple = self.filter.takes_in(&event.key.namespace);
+        let takes_in = |version: &Version| simple.unwrap_or_else(|| self.filter.matches(&version.object()));
+        let is = event.event_type != EventType::Deleted && takes_in(&event.object);
+        let was = event.before.as_ref().is_some_and(takes_in);
         match (was, is) {
-            (false, true) => self.send("ADDED", &event.object).await,
-            (true, true) => self.send("MODIFIED", &event.object).await,
+            (false, true) => self.send("ADDED", &event.object.object()).await,
+            (true, true) => self.send("MODIFIED", &event.object.object()).await,
             (true, false) => match (&event.before, event.event_type) {
                 // As it was when it was last seen, at the moment it went out of sight.
                 (Some(before), EventType::Modified) => {
-                    let mut last = (**before).clone();
+                    let mut last = Object::clone(&before.object());
                     last.metadata_mut().insert("resourceVersion".into(), event.resource_version.to_string().into());
                     self.send("DELETED", &last).await
                 }
-                _ => self.send("DELETED", &event.object).await,
+                _ => self.send("DELETED", &event.object.object()).await,
             },
             (false, false) => Some(()),
         }

@@ -1,14 +1,13 @@
 //! What controllers know and leave behind besides the objects: the time, random names, when to run again, events.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::events::{EventType, Occurrence};
+use super::rest::Rest;
 use crate::object::{Object, time_text};
 
 /// Kubernetes' alphabet for generated names: no vowels and nothing that looks like one, so that no word comes out.
@@ -23,30 +22,10 @@ pub struct Context {
     /// How many Events were named.
     told: u64,
     pub(super) occurrences: Vec<Occurrence>,
-    /// By controller and uid: the versions of everything that was looked at when nothing was left to do.
-    in_order: HashMap<(&'static str, String), Versions>,
-}
-
-/// The most that is remembered of what was in order; beyond that it is found out anew.
-const REMEMBERED: usize = 10_000;
-
-/// Stands for the versions of some objects: another when any of them has changed, come or gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Versions(u64);
-
-impl Versions {
-    /// `None` when one has no version, as outside a store.
-    pub fn of<'a>(objects: impl IntoIterator<Item = &'a Arc<Object>>) -> Option<Self> {
-        let mut hasher = DefaultHasher::new();
-        for object in objects {
-            // The store gives each version once only.
-            match object.resource_version() {
-                0 => return None,
-                version => version.hash(&mut hasher),
-            }
-        }
-        Some(Versions(hasher.finish()))
-    }
+    /// By name: the controllers that had nothing to do.
+    pub(super) rests: HashMap<&'static str, Rest>,
+    /// No Event is to be forgotten before.
+    pub(super) events_kept_until: Option<Timestamp>,
 }
 
 impl Context {
@@ -62,7 +41,8 @@ impl Context {
             names: StdRng::seed_from_u64(seed),
             told: 0,
             occurrences: Vec::new(),
-            in_order: HashMap::new(),
+            rests: HashMap::new(),
+            events_kept_until: None,
         }
     }
 
@@ -100,20 +80,5 @@ impl Context {
     pub(super) fn standing_warning(&mut self, component: &'static str, about: &Object, reason: &str, message: String) {
         let occurrence = Occurrence::new(component, about, EventType::Warning, reason, message);
         self.occurrences.push(Occurrence { is_standing: true, ..occurrence });
-    }
-
-    /// Did `controller` have nothing to do for `object` when everything had these versions?
-    pub(super) fn is_in_order(&self, controller: &'static str, object: &Object, versions: Option<Versions>) -> bool {
-        let known = || self.in_order.get(&(controller, object.uid().to_string())).copied();
-        versions.is_some_and(|versions| known() == Some(versions))
-    }
-
-    pub(super) fn set_in_order(&mut self, controller: &'static str, object: &Object, versions: Option<Versions>) {
-        if self.in_order.len() >= REMEMBERED {
-            self.in_order.clear();
-        }
-        if let Some(versions) = versions {
-            self.in_order.insert((controller, object.uid().to_string()), versions);
-        }
     }
 }

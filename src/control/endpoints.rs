@@ -5,36 +5,36 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::context::Versions;
+use super::concerned::Concerned;
 use super::service::{self, PodsByLabel, Port};
 use super::{Context, pods};
+use crate::object::snapshot::Difference;
 use crate::object::write::{Delete, Part, Propagation};
 use crate::object::{Object, Snapshot, Write, kind};
 
 const MANAGED_BY: (&str, &str) = ("endpoints.kubernetes.io/managed-by", "endpoint-controller");
 pub(super) const HEADLESS: &str = "service.kubernetes.io/headless";
 
-pub fn endpoints(snapshot: &Snapshot, ctx: &mut Context) -> Vec<Write> {
+pub fn endpoints(snapshot: &Snapshot, changes: &[Difference], _: &mut Context) -> Vec<Write> {
+    let concerned = Concerned::by(snapshot, changes);
+    if concerned.is_empty() {
+        return Vec::new();
+    }
     let pods = PodsByLabel::of(snapshot);
     let mut writes = Vec::new();
-    for service in snapshot.list(&kind::SERVICE) {
-        let Some(selector) = service::selector(service) else { continue };
-        let selected = pods.selected(service.namespace(), selector);
-        let stored = snapshot.find(&kind::ENDPOINTS, service.namespace(), service.name());
-        let versions = Versions::of(selected.iter().copied().chain([service]).chain(stored));
-        if ctx.is_in_order("endpoints", service, versions) {
+    for (namespace, name) in concerned.names() {
+        let stored = snapshot.find(&kind::ENDPOINTS, namespace, name);
+        let Some(service) = snapshot.find(&kind::SERVICE, namespace, name) else {
+            writes.extend(stored.and_then(|endpoints| leftover(snapshot, endpoints)));
             continue;
-        }
-        let wanted = wanted(service, &selected);
-        match stored {
-            None => writes.push(Write::Create(wanted)),
-            Some(stored) => match correction(stored, wanted) {
-                Some(write) => writes.push(write),
-                None => ctx.set_in_order("endpoints", service, versions),
-            },
-        }
+        };
+        let Some(selector) = service::selector(service) else { continue };
+        let wanted = wanted(service, &pods.selected(namespace, selector));
+        writes.extend(match stored {
+            None => Some(Write::Create(wanted)),
+            Some(stored) => correction(stored, wanted),
+        });
     }
-    writes.extend(snapshot.list(&kind::ENDPOINTS).filter_map(|endpoints| leftover(snapshot, endpoints)));
     writes
 }
 
@@ -141,7 +141,7 @@ impl Subset {
 /// Endpoints end with their Service: those made here, and hand-made ones that had one (they have been mirrored). Other
 /// hand-made ones may still be waiting for theirs.
 fn leftover(snapshot: &Snapshot, endpoints: &Arc<Object>) -> Option<Write> {
-    if snapshot.find(&kind::SERVICE, endpoints.namespace(), endpoints.name()).is_some() || endpoints.is_terminating() {
+    if endpoints.is_terminating() {
         return None;
     }
     let is_made_here = endpoints.label(MANAGED_BY.0) == Some(MANAGED_BY.1);

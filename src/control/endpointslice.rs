@@ -1,35 +1,31 @@
 //! EndpointSlices of the Services that have a selector.
 
-use std::collections::HashSet;
-
 use serde_json::{Value, json};
 
-use super::context::Versions;
+use super::concerned::Concerned;
 use super::endpoints::HEADLESS;
 use super::service::{self, Family, PodsByLabel};
 use super::slices::{self, Owner, Wanted};
 use super::{Context, pods};
+use crate::object::snapshot::Difference;
 use crate::object::{Object, Snapshot, Write, kind};
 
 const MANAGED_BY: &str = "endpointslice-controller.k8s.io";
 
-pub fn endpointslice(snapshot: &Snapshot, ctx: &mut Context) -> Vec<Write> {
+pub fn endpointslice(snapshot: &Snapshot, changes: &[Difference], ctx: &mut Context) -> Vec<Write> {
+    let concerned = Concerned::by(snapshot, changes);
+    if concerned.is_empty() {
+        return Vec::new();
+    }
     let by_label = PodsByLabel::of(snapshot);
     let mut writes = Vec::new();
-    let mut owners = HashSet::new();
-    for service in snapshot.list(&kind::SERVICE) {
+    for (namespace, name) in concerned.names() {
+        let Some(service) = snapshot.find(&kind::SERVICE, namespace, name) else { continue };
         let Some(selector) = service::selector(service) else { continue };
-        owners.insert(service.uid());
-        let selected = by_label.selected(service.namespace(), selector);
-        let stored = slices::stored(snapshot, service, MANAGED_BY);
-        let versions = Versions::of(selected.iter().copied().chain([service]).chain(stored));
-        if ctx.is_in_order("endpointslice", service, versions) {
-            continue;
-        }
         let families = service::families(service);
         let mut wanted = Wanted::new();
         let has_ports = service.at(&["spec", "ports"]).and_then(Value::as_array).is_some_and(|p| !p.is_empty());
-        for pod in selected {
+        for pod in by_label.selected(namespace, selector) {
             let ports = service::ports(service, pod);
             if ports.is_empty() && has_ports {
                 continue;
@@ -44,14 +40,11 @@ pub fn endpointslice(snapshot: &Snapshot, ctx: &mut Context) -> Vec<Write> {
         if service::is_headless(service) {
             labels.insert(HEADLESS.into(), "".into());
         }
-        let owner = Owner { object: service, service_name: service.name(), managed_by: MANAGED_BY, labels, families };
-        let changes = slices::reconcile(snapshot, owner, wanted, ctx);
-        if changes.is_empty() {
-            ctx.set_in_order("endpointslice", service, versions);
-        }
-        writes.extend(changes);
+        let owner = Owner { object: service, service_name: name, managed_by: MANAGED_BY, labels, families };
+        writes.extend(slices::reconcile(snapshot, owner, wanted, ctx));
     }
-    writes.extend(slices::leftovers(snapshot, MANAGED_BY, &owners));
+    let owns = |owner: &Object| service::selector(owner).is_some();
+    writes.extend(slices::leftovers(snapshot, changes, MANAGED_BY, &kind::SERVICE, owns));
     writes
 }
 

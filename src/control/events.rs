@@ -86,7 +86,8 @@ impl Known {
         Known { stored: None, latest: occurrence, first, last, count: 1, is_changed: true }
     }
 
-    fn read(event: &Arc<Object>) -> Option<Self> {
+    fn read(stored: &Arc<Object>) -> Option<Self> {
+        let event = stored.glance();
         let text = |path: &[&str]| event.str_at(path).unwrap_or_default().to_string();
         let latest = Occurrence {
             involved: event.at(&["involvedObject"])?.clone(),
@@ -99,7 +100,7 @@ impl Known {
         };
         let (first, last) = (text(&["firstTimestamp"]), text(&["lastTimestamp"]));
         let count = event.i64_at(&["count"]).unwrap_or(1);
-        Some(Known { stored: Some(event.clone()), latest, first, last, count, is_changed: false })
+        Some(Known { stored: Some(stored.clone()), latest, first, last, count, is_changed: false })
     }
 
     /// Of the same object, told by the same component for the same reason.
@@ -199,25 +200,30 @@ fn tell(known: &mut Vec<Known>, mut occurrence: Occurrence, now: &str, recent: &
 
 /// Deletes Events that are too old or too many.
 pub fn expire(snapshot: &Snapshot, ctx: &mut Context) -> Vec<Write> {
+    // Those that came since are younger, and one that was told again can stay longer.
+    let oldest = ctx.events_kept_until.filter(|until| *until > ctx.now);
+    if let Some(until) = oldest.filter(|_| snapshot.list(&kind::EVENT).count() <= MOST) {
+        ctx.wake(until);
+        return Vec::new();
+    }
     let cutoff = time_text(ctx.now - KEPT);
-    let mut events: Vec<(&str, &Arc<Object>)> = snapshot.list(&kind::EVENT).map(|e| (last_time(e), e)).collect();
+    let mut events: Vec<(String, &Arc<Object>)> = snapshot.list(&kind::EVENT).map(|e| (last_time(e), e)).collect();
     let mut expired = Vec::new();
     if events.len() > MOST {
-        events.sort_by_key(|(last, event)| (*last, event.resource_version()));
+        events.sort_by_cached_key(|(last, event)| (last.clone(), event.resource_version()));
         // Some more than needed, so that this is not done at each run.
         expired.extend(events.drain(..events.len() - MOST * 9 / 10));
     }
-    let mut oldest: Option<&str> = None;
+    let mut oldest: Option<String> = None;
     for (last, event) in events {
-        if last <= cutoff.as_str() {
+        if last <= cutoff {
             expired.push((last, event));
-        } else if oldest.is_none_or(|oldest| last < oldest) {
+        } else if oldest.as_ref().is_none_or(|oldest| last < *oldest) {
             oldest = Some(last);
         }
     }
-    if let Some(oldest) = oldest.and_then(|text| text.parse::<Timestamp>().ok()) {
-        ctx.wake(oldest + KEPT);
-    }
+    ctx.events_kept_until = oldest.and_then(|text| text.parse::<Timestamp>().ok()).map(|oldest| oldest + KEPT);
+    ctx.events_kept_until.into_iter().for_each(|until| ctx.wake(until));
     let delete = |event: &Arc<Object>| {
         let propagation = Propagation::Background;
         Some(Delete { key: event.key()?, uid: Some(event.uid().into()), grace_seconds: None, propagation })
@@ -226,8 +232,10 @@ pub fn expire(snapshot: &Snapshot, ctx: &mut Context) -> Vec<Write> {
 }
 
 /// When it last happened; times of this form are in order as texts.
-fn last_time(event: &Object) -> &str {
-    event.str_at(&["lastTimestamp"]).filter(|text| !text.is_empty()).unwrap_or(event.creation_timestamp())
+fn last_time(event: &Object) -> String {
+    let event = event.glance();
+    let last = event.str_at(&["lastTimestamp"]).filter(|text| !text.is_empty());
+    last.unwrap_or(event.creation_timestamp()).to_string()
 }
 
 #[cfg(test)]

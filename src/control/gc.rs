@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Context;
 use super::ownership::without_owners;
+use crate::object::snapshot::Difference;
 use crate::object::write::{Delete, Part, Propagation};
 use crate::object::{Object, Snapshot, Write, kind};
 
@@ -25,12 +26,31 @@ enum Owner {
     Gone,
 }
 
-pub fn gc(snapshot: &Snapshot, _: &mut Context) -> Vec<Write> {
+/// What an object's dependents depend on.
+fn as_owner<'a>(object: &Option<&'a Arc<Object>>) -> Option<(&'a str, bool, bool)> {
+    let object = object.as_ref()?;
+    let has = |finalizer| object.finalizers().any(|f| f == finalizer);
+    Some((object.uid(), object.is_terminating() && has(FOREGROUND), object.is_terminating() && has(ORPHAN)))
+}
+
+pub fn gc(snapshot: &Snapshot, changes: &[Difference], _: &mut Context) -> Vec<Write> {
+    // While no owner goes, only what has changed itself can have something to be done about it.
+    let is_going = |(_, old, new): &Difference| {
+        let going = new.is_some_and(|object| object.is_terminating() && object.finalizers().next().is_some());
+        going || (old.is_some() && as_owner(old) != as_owner(new))
+    };
+    match changes.iter().any(is_going) {
+        true => collect_among(snapshot, snapshot.iter().map(|(_, object)| object)),
+        false => collect_among(snapshot, changes.iter().filter_map(|(_, _, new)| *new)),
+    }
+}
+
+fn collect_among<'a>(snapshot: &'a Snapshot, objects: impl Iterator<Item = &'a Arc<Object>>) -> Vec<Write> {
     let mut writes = Vec::new();
     let mut owners: HashMap<&str, Owner> = HashMap::new();
     let mut dependents: Option<Dependents> = None;
     let mut states: Vec<(&str, Owner)> = Vec::new();
-    for (_, object) in snapshot.iter() {
+    for object in objects {
         if object.is_terminating() {
             for finalizer in [FOREGROUND, ORPHAN].into_iter().filter(|name| object.finalizers().any(|f| f == *name)) {
                 let dependents = dependents.get_or_insert_with(|| Dependents::of(snapshot));

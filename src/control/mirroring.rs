@@ -1,13 +1,15 @@
 //! EndpointSlices for hand-made Endpoints: those of Services without a selector.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
 use super::Context;
+use super::concerned::Concerned;
 use super::service::{self, Family, Port};
 use super::slices::{self, Owner, Wanted};
+use crate::object::snapshot::Difference;
 use crate::object::{Object, Snapshot, Write, kind};
 
 const MANAGED_BY: &str = "endpointslicemirroring-controller.k8s.io";
@@ -15,16 +17,13 @@ const MANAGED_BY: &str = "endpointslicemirroring-controller.k8s.io";
 /// Endpoints with this label `true` come with slices of their own.
 pub(super) const SKIP_MIRROR: &str = "endpointslice.kubernetes.io/skip-mirror";
 
-pub fn mirroring(snapshot: &Snapshot, ctx: &mut Context) -> Vec<Write> {
+pub fn mirroring(snapshot: &Snapshot, changes: &[Difference], ctx: &mut Context) -> Vec<Write> {
     let mut writes = Vec::new();
-    let mut owners = HashSet::new();
-    for endpoints in snapshot.list(&kind::ENDPOINTS) {
-        let service = snapshot.find(&kind::SERVICE, endpoints.namespace(), endpoints.name());
-        let is_by_hand = service.is_some_and(|service| service::selector(service).is_none());
-        if !is_by_hand || endpoints.label(SKIP_MIRROR) == Some("true") {
+    for (namespace, name) in Concerned::by(snapshot, changes).names() {
+        let Some(endpoints) = snapshot.find(&kind::ENDPOINTS, namespace, name) else { continue };
+        if !is_mirrored(snapshot, endpoints) {
             continue;
         }
-        owners.insert(endpoints.uid());
         let owner = Owner {
             object: endpoints,
             service_name: endpoints.name(),
@@ -34,8 +33,15 @@ pub fn mirroring(snapshot: &Snapshot, ctx: &mut Context) -> Vec<Write> {
         };
         writes.extend(slices::reconcile(snapshot, owner, wanted(endpoints), ctx));
     }
-    writes.extend(slices::leftovers(snapshot, MANAGED_BY, &owners));
+    let owns = |owner: &Object| is_mirrored(snapshot, owner);
+    writes.extend(slices::leftovers(snapshot, changes, MANAGED_BY, &kind::ENDPOINTS, owns));
     writes
+}
+
+fn is_mirrored(snapshot: &Snapshot, endpoints: &Object) -> bool {
+    let service = snapshot.find(&kind::SERVICE, endpoints.namespace(), endpoints.name());
+    let is_by_hand = service.is_some_and(|service| service::selector(service).is_none());
+    is_by_hand && endpoints.label(SKIP_MIRROR) != Some("true")
 }
 
 fn wanted(endpoints: &Object) -> Wanted {

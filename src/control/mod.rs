@@ -3,8 +3,12 @@
 //! Each is a function of a snapshot that returns the next writes towards what its objects ask for, and none once that
 //! is reached. Only the objects carry state from one run to the next, so a controller may be stopped and started at
 //! any moment; a write that came too late (a conflict) is made again from the next snapshot.
+//!
+//! A controller is not asked again while nothing that it reads has changed since it had nothing to do ([`rest`]), and
+//! those that have many objects to look at are told which have changed. That spares work and decides nothing.
 
 pub mod bootstrap;
+mod concerned;
 mod conditions;
 mod context;
 mod deployment;
@@ -19,6 +23,7 @@ mod ownership;
 mod pods;
 mod ranking;
 mod replicaset;
+mod rest;
 mod scheduler;
 mod service;
 mod service_account;
@@ -34,31 +39,57 @@ pub use ipam::{LAST_POD_IP, POD_IPS};
 
 use std::collections::HashSet;
 
-use crate::object::{Snapshot, Write, kind};
+use crate::object::snapshot::Difference;
+use crate::object::{KindRef, Snapshot, Write, kind};
 use crate::store::{Store, WriteError};
 
-type Controller = fn(&Snapshot, &mut Context) -> Vec<Write>;
+struct Controller {
+    name: &'static str,
+    /// The kinds that what it does follows from; empty: all.
+    reads: &'static [KindRef],
+    run: Run,
+}
+
+enum Run {
+    /// Looks at all its objects.
+    All(fn(&Snapshot, &mut Context) -> Vec<Write>),
+    /// Looks at what has changed since it last had nothing to do, and at what that concerns.
+    Changes(fn(&Snapshot, &[Difference], &mut Context) -> Vec<Write>),
+}
+
+const fn controller(name: &'static str, reads: &'static [KindRef], run: Run) -> Controller {
+    Controller { name, reads, run }
+}
 
 /// In the order in which a change usually passes through them.
-pub static CONTROLLERS: &[(&str, Controller)] = &[
-    ("namespace", namespace::namespace),
-    ("gc", gc::gc),
-    ("serviceaccount", service_account::service_account),
-    ("deployment", deployment::deployment),
-    ("replicaset", replicaset::replicaset),
-    ("replicationcontroller", replicaset::replication_controller),
-    ("scheduler", scheduler::scheduler),
-    ("ipam", ipam::ipam),
-    ("endpoints", endpoints::endpoints),
-    ("endpointslice", endpointslice::endpointslice),
-    ("endpointslicemirroring", mirroring::mirroring),
-    ("event-expiry", events::expire),
+static CONTROLLERS: &[Controller] = &[
+    controller("namespace", &[], Run::All(namespace::namespace)),
+    controller("gc", &[], Run::Changes(gc::gc)),
+    controller(
+        "serviceaccount",
+        &[&kind::NAMESPACE, &kind::SERVICE_ACCOUNT],
+        Run::All(service_account::service_account),
+    ),
+    controller("deployment", &[&kind::DEPLOYMENT, &kind::REPLICA_SET, &kind::POD], Run::All(deployment::deployment)),
+    controller("replicaset", &[&kind::REPLICA_SET, &kind::POD], Run::All(replicaset::replicaset)),
+    controller(
+        "replicationcontroller",
+        &[&kind::REPLICATION_CONTROLLER, &kind::POD],
+        Run::All(replicaset::replication_controller),
+    ),
+    controller("scheduler", &[&kind::POD, &kind::NODE], Run::All(scheduler::scheduler)),
+    controller("ipam", &[&kind::POD, &kind::NODE], Run::All(ipam::ipam)),
+    controller("endpoints", concerned::READS, Run::Changes(endpoints::endpoints)),
+    controller("endpointslice", concerned::READS, Run::Changes(endpointslice::endpointslice)),
+    controller("endpointslicemirroring", concerned::READS, Run::Changes(mirroring::mirroring)),
+    controller("event-expiry", &[&kind::EVENT], Run::All(events::expire)),
 ];
 
 /// Runs every controller once over the same snapshot.
 pub fn run_once(snapshot: &Snapshot, ctx: &mut Context) -> Vec<Write> {
     ctx.wake_at = None;
-    let mut writes: Vec<Write> = CONTROLLERS.iter().flat_map(|(_, controller)| controller(snapshot, ctx)).collect();
+    let mut writes: Vec<Write> =
+        CONTROLLERS.iter().flat_map(|controller| rest::run(controller, snapshot, ctx)).collect();
     let occurrences = std::mem::take(&mut ctx.occurrences);
     writes.extend(events::record(snapshot, ctx, occurrences));
     // Two controllers may want the same object gone.

@@ -1,15 +1,17 @@
 //! EndpointSlices as both their controllers keep them: at most a hundred endpoints each, changed as little as possible.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use super::Context;
-use super::service::{Family, Port};
+use super::mirroring::SKIP_MIRROR;
+use super::service::{Family, Port, selector};
+use crate::object::snapshot::Difference;
 use crate::object::write::{Delete, Part, Propagation};
-use crate::object::{Object, Snapshot, Write, kind};
+use crate::object::{KindRef, Object, Snapshot, Write, kind};
 
 pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
@@ -172,9 +174,33 @@ fn distribute(mut slices: Vec<Slice>, mut wanted: BTreeMap<IpAddr, Value>) -> Ve
     slices
 }
 
-/// Slices of this manager whose owner is not in `owners` by uid.
-pub(super) fn leftovers(snapshot: &Snapshot, managed_by: &str, owners: &HashSet<&str>) -> Vec<Write> {
-    let mine = snapshot.list(&kind::ENDPOINT_SLICE).filter(|slice| slice.label(MANAGED_BY) == Some(managed_by));
-    let is_left = |slice: &&Arc<Object>| slice.controller_uid().is_none_or(|uid| !owners.contains(uid));
-    mine.filter(is_left).filter_map(delete).collect()
+/// The slices of this manager whose owner, of `kind`, is gone or has no slices any more. While all owners stay, these
+/// can only be among those that have changed.
+pub(super) fn leftovers(
+    snapshot: &Snapshot,
+    changes: &[Difference],
+    managed_by: &str,
+    kind: KindRef,
+    owns: impl Fn(&Object) -> bool,
+) -> Vec<Write> {
+    let is_left = |slice: &&Arc<Object>| {
+        let mut references = slice.owner_references();
+        let owner = references.find(|owner| owner.get("controller") == Some(&Value::Bool(true)));
+        let text = |field| owner.and_then(|owner| owner.get(field)?.as_str()).unwrap_or_default();
+        let owner = snapshot.find(kind, slice.namespace(), text("name"));
+        slice.label(MANAGED_BY) == Some(managed_by)
+            && !owner.is_some_and(|owner| owner.uid() == text("uid") && owns(owner))
+    };
+    let is_other_owner = |(key, old, new): &Difference| {
+        let what = |object: &&Arc<Object>| {
+            (object.uid().to_string(), selector(object).is_some(), object.label(SKIP_MIRROR).map(str::to_string))
+        };
+        let is_owner = *key.kind == kind::SERVICE || *key.kind == kind::ENDPOINTS;
+        is_owner && old.is_some() && old.as_ref().map(what) != new.as_ref().map(what)
+    };
+    if changes.iter().any(is_other_owner) {
+        return snapshot.list(&kind::ENDPOINT_SLICE).filter(is_left).filter_map(delete).collect();
+    }
+    let changed = changes.iter().filter(|(key, ..)| *key.kind == kind::ENDPOINT_SLICE).filter_map(|(_, _, new)| *new);
+    changed.filter(is_left).filter_map(delete).collect()
 }

@@ -11,7 +11,6 @@ use nix::libc;
 
 use crate::desired::{Backend, Nat, Protocol, ServiceAddress};
 use crate::kernel::netlink::{ACK, Batch, Netlink, NetlinkError, Refusal, attr};
-use crate::kernel::nft::difference;
 use crate::kernel::nft::value::{Family, protocol_number};
 
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +73,7 @@ impl<'a> Changes<'a> {
         let old = before.unwrap_or(&nothing);
         let stopped = |address: IpAddr| old.service_subnets.iter().any(|subnet| subnet.contains(&address));
         let mut changes = Changes::default();
-        for (service, old, new) in difference(&old.services, &after.services) {
+        for (service, old, new) in old.services.changes(&after.services) {
             let old = match (before, old) {
                 (None, _) => Before::Unknown,
                 (Some(_), None) if stopped(service.address) => continue,
@@ -85,7 +84,7 @@ impl<'a> Changes<'a> {
                 changes.services.insert(*service, change);
             }
         }
-        for (port, _, new) in difference(&old.node_ports, &after.node_ports) {
+        for (port, _, new) in old.node_ports.changes(&after.node_ports) {
             let old = before.map_or(Before::Unknown, |before| Before::of(before.node_ports.get(port)));
             let change = Change { before: old, after: new.map(|new| &new.endpoints) };
             if port.0 != Protocol::Tcp && change.may_refute() {

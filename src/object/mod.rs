@@ -25,11 +25,13 @@ pub mod write;
 
 pub use key::Key;
 pub use kind::{Kind, KindRef};
-pub use snapshot::Snapshot;
+pub use snapshot::{Objects, Snapshot};
 pub use write::Write;
 
 use std::any::Any;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::borrow::Cow;
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -37,9 +39,21 @@ use serde_json::{Map, Value};
 /// One Kubernetes object. Shared as `Arc<Object>`; a change is made on a clone.
 #[derive(Debug, Default)]
 pub struct Object {
-    json: Map<String, Value>,
+    /// Read at the first use where there is a text.
+    json: OnceLock<Map<String, Value>>,
+    text: Option<Text>,
     /// The typed view, decoded at the first use. One object is only ever viewed as one type.
     view: Mutex<Option<View>>,
+}
+
+/// An object's JSON as text: a tenth of what it takes as a value.
+#[derive(Debug, Clone)]
+struct Text {
+    json: Arc<[u8]>,
+    /// So much can be said of it without reading it.
+    resource_version: u64,
+    /// It has no owner and no finalizer, and is not being deleted.
+    is_plain: bool,
 }
 
 type View = Result<Arc<dyn Any + Send + Sync>, ViewError>;
@@ -55,19 +69,73 @@ pub struct ViewError {
 
 impl Clone for Object {
     fn clone(&self) -> Self {
-        Object { json: self.json.clone(), view: Mutex::default() }
+        Object { json: self.json.clone(), text: self.text.clone(), view: Mutex::default() }
     }
 }
 
 impl PartialEq for Object {
     fn eq(&self, other: &Self) -> bool {
-        self.json == other.json
+        match (&self.text, &other.text) {
+            (Some(one), Some(other)) if Arc::ptr_eq(&one.json, &other.json) => true,
+            (Some(one), Some(other)) if one.resource_version != other.resource_version => false,
+            _ => self.json() == other.json(),
+        }
     }
 }
 
+impl Eq for Object {}
+
 impl Object {
     pub fn from_map(json: Map<String, Value>) -> Self {
-        Object { json, view: Mutex::default() }
+        Object { json: json.into(), ..Object::default() }
+    }
+
+    /// From what [`Object::write`] has written.
+    pub fn from_text(json: &[u8]) -> Self {
+        Self::from_map(serde_json::from_slice(json).unwrap_or_default())
+    }
+
+    /// The same object as its JSON's text, for one that is seldom looked at; read when it is.
+    pub fn at_rest(&self) -> Self {
+        let text = || {
+            let mut json = Vec::new();
+            self.write(&mut json).ok()?;
+            let is_plain = !self.is_terminating()
+                && self.finalizers().next().is_none()
+                && self.owner_references().next().is_none();
+            Some(Text { json: json.into(), resource_version: self.resource_version(), is_plain })
+        };
+        match self.text.clone().or_else(text) {
+            Some(text) => Object { text: Some(text), ..Object::default() },
+            None => self.clone(),
+        }
+    }
+
+    /// Its text, where it has one.
+    pub fn text(&self) -> Option<&Arc<[u8]>> {
+        self.text.as_ref().map(|text| &text.json)
+    }
+
+    /// It has a text, and was read all the same.
+    pub fn is_disturbed(&self) -> bool {
+        self.text.is_some() && self.json.get().is_some()
+    }
+
+    /// To look at one that is at rest, and to leave it so.
+    pub fn glance(&self) -> Cow<'_, Object> {
+        match &self.text {
+            Some(_) if self.json.get().is_none() => Cow::Owned(self.clone()),
+            _ => Cow::Borrowed(self),
+        }
+    }
+
+    /// Appends its JSON.
+    pub fn write(&self, to: &mut Vec<u8>) -> io::Result<()> {
+        match &self.text {
+            Some(text) => to.extend_from_slice(&text.json),
+            None => serde_json::to_writer(to, self.json())?,
+        }
+        Ok(())
     }
 
     /// Takes a JSON object; `None` when `value` is a list, string, number, ...
@@ -81,38 +149,38 @@ impl Object {
     /// Any serialisable typed object (k8s-openapi) plus the `apiVersion` and `kind` of `kind`.
     pub fn from_typed<T: serde::Serialize>(kind: KindRef, typed: &T) -> Result<Self, serde_json::Error> {
         let mut object = Self::from_value(serde_json::to_value(typed)?).unwrap_or_default();
-        object.json.insert("apiVersion".into(), Value::String(kind.api_version()));
-        object.json.insert("kind".into(), Value::String(kind.kind.into()));
+        object.json_mut().insert("apiVersion".into(), Value::String(kind.api_version()));
+        object.json_mut().insert("kind".into(), Value::String(kind.kind.into()));
         Ok(object)
     }
 
     pub fn json(&self) -> &Map<String, Value> {
-        &self.json
+        let read = || self.text.as_ref().and_then(|text| serde_json::from_slice(&text.json).ok()).unwrap_or_default();
+        self.json.get_or_init(read)
     }
 
     /// The JSON to change; forgets the typed view.
     pub fn json_mut(&mut self) -> &mut Map<String, Value> {
+        self.json();
+        self.text = None;
         self.view = Mutex::default();
-        &mut self.json
+        match self.json.get_mut() {
+            Some(json) => json,
+            None => unreachable!("it was read just above"),
+        }
     }
 
-    pub fn into_map(self) -> Map<String, Value> {
-        self.json
+    pub fn into_map(mut self) -> Map<String, Value> {
+        std::mem::take(self.json_mut())
     }
 
     pub fn to_value(&self) -> Value {
-        Value::Object(self.json.clone())
+        Value::Object(self.json().clone())
     }
 
     /// The typed view, decoded once per object.
     pub fn view<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<T>, ViewError> {
-        let decode = || -> View {
-            T::deserialize(&self.json).map(|t| Arc::new(t) as Arc<dyn Any + Send + Sync>).map_err(|error| ViewError {
-                kind: self.kind_name().to_string(),
-                name: self.name().to_string(),
-                reason: error.to_string(),
-            })
-        };
+        let decode = || -> View { self.read::<T>().map(|view| Arc::new(view) as Arc<dyn Any + Send + Sync>) };
         // What is behind the lock is whole or absent, whoever panicked while holding it.
         let any = self.view.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(decode).clone()?;
         any.downcast::<T>().map_err(|_| ViewError {
@@ -122,19 +190,23 @@ impl Object {
         })
     }
 
-    /// Frees the typed view of an object that is only kept to be looked up: a view is larger than the JSON.
-    pub fn forget_view(&self) {
-        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// The typed view, for one look: a view is larger than the JSON, and is not kept here.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, ViewError> {
+        T::deserialize(self.json()).map_err(|error| ViewError {
+            kind: self.kind_name().to_string(),
+            name: self.name().to_string(),
+            reason: error.to_string(),
+        })
     }
 
     // ---- fields every object has -------------------------------------------------------------------------------
 
     pub fn api_version(&self) -> &str {
-        str_at(&self.json, "apiVersion")
+        str_at(self.json(), "apiVersion")
     }
 
     pub fn kind_name(&self) -> &str {
-        str_at(&self.json, "kind")
+        str_at(self.json(), "kind")
     }
 
     /// The entry of the table of kinds, if this is a kind that the lab knows.
@@ -148,7 +220,7 @@ impl Object {
     }
 
     pub fn metadata(&self) -> Option<&Map<String, Value>> {
-        self.json.get("metadata").and_then(Value::as_object)
+        self.json().get("metadata").and_then(Value::as_object)
     }
 
     /// `metadata`, made when it is missing (or is no object).
@@ -175,6 +247,9 @@ impl Object {
 
     /// 0 when it is not set.
     pub fn resource_version(&self) -> u64 {
+        if let Some(text) = &self.text {
+            return text.resource_version;
+        }
         self.meta_str("resourceVersion").parse().unwrap_or(0)
     }
 
@@ -187,8 +262,16 @@ impl Object {
         self.meta_str("creationTimestamp")
     }
 
+    /// The metadata, where it can have what a plain object has not.
+    fn unless_plain(&self) -> Option<&Map<String, Value>> {
+        match &self.text {
+            Some(text) if text.is_plain => None,
+            _ => self.metadata(),
+        }
+    }
+
     pub fn is_terminating(&self) -> bool {
-        self.metadata().is_some_and(|m| m.get("deletionTimestamp").is_some_and(|v| !v.is_null()))
+        self.unless_plain().is_some_and(|m| m.get("deletionTimestamp").is_some_and(|v| !v.is_null()))
     }
 
     pub fn label(&self, name: &str) -> Option<&str> {
@@ -212,7 +295,7 @@ impl Object {
     }
 
     pub fn finalizers(&self) -> impl Iterator<Item = &str> {
-        let list = self.metadata().and_then(|m| m.get("finalizers")).and_then(Value::as_array);
+        let list = self.unless_plain().and_then(|m| m.get("finalizers")).and_then(Value::as_array);
         list.into_iter().flatten().filter_map(Value::as_str)
     }
 
@@ -222,7 +305,7 @@ impl Object {
     }
 
     pub fn owner_references(&self) -> impl Iterator<Item = &Map<String, Value>> {
-        let list = self.metadata().and_then(|m| m.get("ownerReferences")).and_then(Value::as_array);
+        let list = self.unless_plain().and_then(|m| m.get("ownerReferences")).and_then(Value::as_array);
         list.into_iter().flatten().filter_map(Value::as_object)
     }
 
@@ -237,7 +320,7 @@ impl Object {
     /// The value at a path of field names, e.g. `["spec", "replicas"]`.
     pub fn at(&self, path: &[&str]) -> Option<&Value> {
         let (first, rest) = path.split_first()?;
-        rest.iter().try_fold(self.json.get(*first)?, |value, field| value.get(*field))
+        rest.iter().try_fold(self.json().get(*first)?, |value, field| value.get(*field))
     }
 
     pub fn str_at(&self, path: &[&str]) -> Option<&str> {

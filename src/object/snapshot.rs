@@ -1,21 +1,29 @@
 //! All objects of a lab at one moment: what controllers and the plan are functions of.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use super::{Key, KindRef, Object};
+use crate::chunked::Chunked;
+
+/// An object as it was and as it is; `None` where it is not there.
+pub type Difference<'a> = (&'a Key, Option<&'a Arc<Object>>, Option<&'a Arc<Object>>);
+
+pub type Objects = Chunked<Key, Arc<Object>>;
 
 /// A value: cloning shares the objects, and no later change to the store shows in it.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    objects: Arc<BTreeMap<Key, Arc<Object>>>,
+    objects: Arc<Objects>,
     resource_version: u64,
 }
 
 impl Snapshot {
-    pub fn new(objects: Arc<BTreeMap<Key, Arc<Object>>>, resource_version: u64) -> Self {
+    pub fn new(objects: Arc<Objects>, resource_version: u64) -> Self {
         Snapshot { objects, resource_version }
+    }
+
+    pub fn objects(&self) -> &Arc<Objects> {
+        &self.objects
     }
 
     /// The resourceVersion of the last write that is in it.
@@ -33,18 +41,16 @@ impl Snapshot {
 
     /// Every object of a kind, in order of namespace and name.
     pub fn list(&self, kind: KindRef) -> impl Iterator<Item = &Arc<Object>> {
-        let from = Bound::Included(Key::new(kind, "", ""));
         self.objects
-            .range((from, Bound::Unbounded))
+            .from(&Key::new(kind, "", ""))
             .take_while(move |(key, _)| key.kind == kind)
             .map(|(_, object)| object)
     }
 
     pub fn list_in(&self, kind: KindRef, namespace: &str) -> impl Iterator<Item = &Arc<Object>> {
-        let from = Bound::Included(Key::new(kind, namespace, ""));
         let namespace = namespace.to_string();
         self.objects
-            .range((from, Bound::Unbounded))
+            .from(&Key::new(kind, &namespace, ""))
             .take_while(move |(key, _)| key.kind == kind && key.namespace == namespace)
             .map(|(_, object)| object)
     }
@@ -56,16 +62,20 @@ impl Snapshot {
         namespace: &str,
         prefix: &str,
     ) -> impl Iterator<Item = &'a Arc<Object>> + use<'a> {
-        let from = Bound::Included(Key::new(kind, namespace, prefix));
         let (namespace, prefix) = (namespace.to_string(), prefix.to_string());
         self.objects
-            .range((from, Bound::Unbounded))
+            .from(&Key::new(kind, &namespace, &prefix))
             .take_while(move |(key, _)| key.kind == kind && key.namespace == namespace && key.name.starts_with(&prefix))
             .map(|(_, object)| object)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &Arc<Object>)> {
         self.objects.iter()
+    }
+
+    /// What is another object here than in `earlier`. Costs as much as differs, not as much as there is.
+    pub fn changes_since<'a>(&'a self, earlier: &'a Snapshot) -> Vec<Difference<'a>> {
+        earlier.objects.changes(&self.objects)
     }
 
     pub fn len(&self) -> usize {
@@ -80,7 +90,7 @@ impl Snapshot {
 impl FromIterator<Object> for Snapshot {
     /// For tests; objects of unknown kinds are left out.
     fn from_iter<I: IntoIterator<Item = Object>>(objects: I) -> Self {
-        let map: BTreeMap<_, _> = objects.into_iter().filter_map(|o| Some((o.key()?, Arc::new(o)))).collect();
-        Snapshot { objects: Arc::new(map), resource_version: 0 }
+        let objects = objects.into_iter().filter_map(|o| Some((o.key()?, Arc::new(o)))).collect();
+        Snapshot { objects: Arc::new(objects), resource_version: 0 }
     }
 }

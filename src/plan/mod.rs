@@ -5,15 +5,17 @@
 
 pub mod catalogue;
 pub mod names;
+mod planner;
 mod pods;
 mod services;
 pub mod topology;
 
+pub use planner::Planner;
 pub use pods::{POD_IPS, netns_of};
 
 use std::sync::Arc;
 
-use crate::desired::{Desired, NetnsRole};
+use crate::desired::Desired;
 use crate::object::lab::{Lab, LabError};
 use crate::object::{Object, Snapshot, kind};
 
@@ -34,14 +36,6 @@ pub fn lab_of(snapshot: &Snapshot) -> Result<(Lab, Option<Arc<Object>>), LabErro
 
 /// Everything that the lab called `name` should have.
 pub fn plan(name: &str, snapshot: &Snapshot, machine: &Machine) -> Result<Desired, LabError> {
-    let (lab, object) = lab_of(snapshot)?;
-    let nodes = lab.complete_nodes()?;
-    let with_host = object.is_none_or(|object| object.annotation(kind::NO_HOST) != Some("true"));
-    let mut desired = Desired { lab: name.to_string(), ..Desired::default() };
-    topology::add(&mut desired, &lab, &nodes, with_host);
-    let nat = Arc::new(services::nat(snapshot, &lab));
-    let of_nodes = desired.netns.iter().filter(|(_, netns)| netns.role == NetnsRole::Node);
-    desired.nat = of_nodes.map(|(netns, _)| (netns.clone(), nat.clone())).collect();
-    pods::add(&mut desired, snapshot, &lab, &nodes, machine);
-    Ok(desired)
+    let desired = Planner::new(name, machine.clone()).plan(snapshot)?;
+    Ok(Arc::unwrap_or_clone(desired))
 }

@@ -10,40 +10,56 @@ use serde_json::Value;
 
 use super::topology::ETH0;
 use super::{Machine, catalogue, names, services};
-use crate::desired::{Container, Desired, End, Netns, NetnsRole, Pod, RestartPolicy, Route, Veth};
+use crate::desired::{Container, End, Pod, RestartPolicy, Route, Veth};
 use crate::object::lab::{Lab, Node};
 use crate::object::{Object, Snapshot, kind};
 
 /// The annotation in which `control/ipam.rs` keeps a pod's addresses, comma separated.
 pub const POD_IPS: &str = "nslab.dev/pod-ips";
 
-pub fn add(desired: &mut Desired, snapshot: &Snapshot, lab: &Lab, nodes: &[Node], machine: &Machine) {
-    let mut links: BTreeMap<(String, bool), BTreeMap<String, String>> = BTreeMap::new();
-    for object in snapshot.list(&kind::POD) {
-        let Ok(view) = object.view::<PodView>() else { continue };
-        let Some(spec) = &view.spec else { continue };
-        let finished = matches!(object.str_at(&["status", "phase"]), Some("Succeeded" | "Failed"));
-        let node = nodes.iter().find(|n| Some(n.name.as_str()) == spec.node_name.as_deref());
-        let Some(node) = node.filter(|_| !finished) else { continue };
-        let host_network = spec.host_network == Some(true);
-        let addresses = if host_network { node.addresses.clone() } else { annotated_addresses(object) };
-        if addresses.is_empty() {
-            continue;
-        }
-        let netns = netns_of(&desired.lab, object);
-        if !host_network {
-            let role = NetnsRole::Pod;
-            desired.netns.insert(netns.clone(), Netns { role, forwarding: false, bridges: BTreeMap::new() });
-            let cable = cable(&desired.lab, object, &netns, node, &addresses);
-            desired.veths.insert(format!("{netns}/{ETH0}"), cable);
-        }
-        let key = (object.namespace().to_string(), spec.enable_service_links != Some(false));
-        let service_links =
-            links.entry(key).or_insert_with_key(|(ns, links)| services::environment(snapshot, ns, *links));
-        let mut pod = pod(object, &view, lab, node, machine, netns, addresses, service_links);
-        pod.service_account = service_account(snapshot, object.namespace(), spec);
-        desired.pods.insert(format!("{}/{}", object.namespace(), object.name()), Arc::new(pod));
+/// What all pods of a lab share.
+pub struct Surroundings<'a> {
+    /// The lab's name.
+    pub name: &'a str,
+    pub lab: &'a Lab,
+    pub nodes: &'a [Node],
+    pub machine: &'a Machine,
+    pub snapshot: &'a Snapshot,
+}
+
+/// The variables about Services, by namespace and whether a pod wants more than those of `kubernetes`.
+pub type Links = BTreeMap<(String, bool), BTreeMap<String, String>>;
+
+/// What is made for one pod.
+pub struct Planned {
+    pub pod: Arc<Pod>,
+    /// For a pod with a network of its own.
+    pub cable: Option<Veth>,
+}
+
+/// `None`: nothing is made for it (yet, or any more).
+pub fn plan(object: &Object, around: &Surroundings, links: &mut Links) -> Option<Planned> {
+    if matches!(object.str_at(&["status", "phase"]), Some("Succeeded" | "Failed")) {
+        return None;
     }
+    let node = object.str_at(&["spec", "nodeName"])?;
+    let node = around.nodes.iter().find(|n| n.name == node)?;
+    let view = object.read::<PodView>().ok()?;
+    let spec = view.spec.as_ref()?;
+    let host_network = spec.host_network == Some(true);
+    let addresses = if host_network { node.addresses.clone() } else { annotated_addresses(object) };
+    if addresses.is_empty() {
+        return None;
+    }
+    let netns = netns_of(around.name, object);
+    let cable = (!host_network).then(|| cable(around.name, object, &netns, node, &addresses));
+    let key = (object.namespace().to_string(), spec.enable_service_links != Some(false));
+    let service_links =
+        links.entry(key).or_insert_with_key(|(ns, links)| services::environment(around.snapshot, ns, *links));
+    let service_account = service_account(around.snapshot, object.namespace(), spec);
+    let mut pod = pod(object, &view, around.lab, node, around.machine, netns, addresses, service_links);
+    pod.service_account = service_account;
+    Some(Planned { pod: Arc::new(pod), cable })
 }
 
 /// The network namespace that a pod which is bound to a node runs in.

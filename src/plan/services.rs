@@ -1,87 +1,101 @@
 //! Services and EndpointSlices as the address translation that every node loads.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use k8s_openapi::api::core::v1::{Service, ServicePort};
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use serde_json::Value;
 
 use crate::desired::{Backend, Nat, Protocol, ServiceAddress};
 use crate::object::lab::Lab;
-use crate::object::{Snapshot, kind};
+use crate::object::{Key, Object, Snapshot, kind};
 
 /// The label by which an EndpointSlice names its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// The Service of the API, by namespace and name.
+const API: (&str, &str) = ("default", "kubernetes");
 
-type Slices<'a> = HashMap<(&'a str, &'a str), Vec<Arc<EndpointSlice>>>;
+/// What one Service is in the nodes' tables.
+#[derive(Debug, Default, PartialEq)]
+pub struct Fronts {
+    pub services: Vec<(ServiceAddress, Backend)>,
+    pub node_ports: Vec<((Protocol, u16), Backend)>,
+    /// The addresses of its endpoints.
+    pub hairpin: BTreeSet<IpAddr>,
+}
 
-/// What kube-proxy would load; the same on every node of the lab.
-pub fn nat(snapshot: &Snapshot, lab: &Lab) -> Nat {
-    let mut slices: Slices = HashMap::new();
-    for object in snapshot.list(&kind::ENDPOINT_SLICE) {
-        // A slice that cannot be read has no endpoints; the controller that made it says so.
-        if let (Some(service), Ok(slice)) = (object.label(SERVICE_NAME), object.view::<EndpointSlice>()) {
-            slices.entry((object.namespace(), service)).or_default().push(slice);
-        }
-    }
-    let mut nat = Nat {
+/// The tables of a lab without Services.
+pub fn empty_nat(lab: &Lab) -> Nat {
+    Nat {
         pod_subnets: vec![IpNet::V4(lab.networking.pod_subnet)],
         service_subnets: vec![IpNet::V4(lab.networking.service_subnet)],
         ..Nat::default()
-    };
-    for object in snapshot.list(&kind::SERVICE) {
-        if let Ok(service) = object.view::<Service>() {
-            let slices = slices.get(&(object.namespace(), object.name())).map_or(&[][..], Vec::as_slice);
-            add_service(&mut nat, snapshot, object.namespace(), object.name(), &service, slices);
-        }
     }
-    nat
 }
 
-fn add_service(
-    nat: &mut Nat,
-    snapshot: &Snapshot,
-    namespace: &str,
-    name: &str,
-    service: &Service,
-    slices: &[Arc<EndpointSlice>],
-) {
-    let Some(spec) = &service.spec else { return };
+/// The Service that an EndpointSlice is of, by name.
+pub fn service_of(slice: &Object) -> Option<&str> {
+    slice.label(SERVICE_NAME)
+}
+
+/// The pods that a slice names: namespace and name.
+pub fn targets(slice: &Object) -> impl Iterator<Item = (&str, &str)> {
+    let endpoints = slice.json().get("endpoints").and_then(Value::as_array);
+    let targets = endpoints.into_iter().flatten().filter_map(|endpoint| endpoint.get("targetRef"));
+    targets.map(|target| {
+        let text = |field| target.get(field).and_then(Value::as_str).unwrap_or_default();
+        (text("namespace"), text("name"))
+    })
+}
+
+/// The Service whose variables all pods find.
+pub fn is_seen_everywhere(key: &Key) -> bool {
+    (key.namespace.as_str(), key.name.as_str()) == API
+}
+
+/// What kube-proxy would load for `service`, on every node the same. `slices` are all that name it.
+pub fn fronts<'a>(snapshot: &Snapshot, service: &Object, slices: impl Iterator<Item = &'a Arc<Object>>) -> Fronts {
+    let mut fronts = Fronts::default();
+    let (namespace, name) = (service.namespace(), service.name());
+    let Ok(Service { spec: Some(spec), .. }) = service.read::<Service>() else { return fronts };
     let with_leaving = spec.publish_not_ready_addresses == Some(true);
     let counts = |endpoint: &Endpoint| with_leaving || !is_leaving(snapshot, endpoint);
     let type_ = spec.type_.as_deref().unwrap_or("ClusterIP");
-    let cluster_ips: Vec<IpAddr> = cluster_ips(service);
+    let cluster_ips: Vec<IpAddr> = cluster_ips(&spec);
     if type_ == "ExternalName" || cluster_ips.is_empty() {
-        return;
+        return fronts;
     }
+    // A slice that cannot be read has no endpoints; the controller that made it says so.
+    let slices: Vec<EndpointSlice> = slices.filter_map(|slice| slice.read().ok()).collect();
     for port in spec.ports.iter().flatten() {
         let Some((protocol, number)) = protocol(port.protocol.as_deref()).zip(u16::try_from(port.port).ok()) else {
             continue;
         };
-        let endpoints = endpoints(slices, port, counts);
-        nat.hairpin.extend(endpoints.iter().map(|(address, _)| *address));
+        let endpoints = endpoints(&slices, port, counts);
+        fronts.hairpin.extend(endpoints.iter().map(|(address, _)| *address));
         let label = match port.name.as_deref() {
             Some(port_name) if !port_name.is_empty() => format!("{namespace}/{name}:{port_name}"),
             _ => format!("{namespace}/{name}"),
         };
         for address in &cluster_ips {
             let of_family = endpoints.iter().filter(|(e, _)| e.is_ipv4() == address.is_ipv4()).copied().collect();
-            nat.services.insert(
+            fronts.services.push((
                 ServiceAddress { address: *address, protocol, port: number },
                 Backend { service: label.clone(), endpoints: of_family },
-            );
+            ));
         }
         let node_port = port.node_port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p != 0);
         if let Some(node_port) = node_port.filter(|_| type_ == "NodePort" || type_ == "LoadBalancer") {
-            nat.node_ports.insert((protocol, node_port), Backend { service: label, endpoints });
+            fronts.node_ports.push(((protocol, node_port), Backend { service: label, endpoints }));
         }
     }
+    fronts
 }
 
-fn cluster_ips(service: &Service) -> Vec<IpAddr> {
-    let Some(spec) = &service.spec else { return Vec::new() };
+fn cluster_ips(spec: &ServiceSpec) -> Vec<IpAddr> {
     let listed = spec.cluster_ips.iter().flatten().map(String::as_str);
     let mut addresses: Vec<IpAddr> = listed.filter_map(|ip| ip.parse().ok()).collect();
     if addresses.is_empty() {
@@ -92,7 +106,7 @@ fn cluster_ips(service: &Service) -> Vec<IpAddr> {
 
 /// The ready endpoints of one Service port. The slices' ports are matched by name, as kube-proxy does.
 fn endpoints(
-    slices: &[Arc<EndpointSlice>],
+    slices: &[EndpointSlice],
     port: &ServicePort,
     counts: impl Fn(&Endpoint) -> bool,
 ) -> BTreeSet<(IpAddr, u16)> {
@@ -134,42 +148,44 @@ pub fn protocol(name: Option<&str>) -> Option<Protocol> {
 /// The variables that a pod of `namespace` finds about its Services (`WEB_SERVICE_HOST`, `WEB_PORT_80_TCP_ADDR`, ...):
 /// those of its own namespace where it asks for them, and always those of `kubernetes`.
 pub fn environment(snapshot: &Snapshot, namespace: &str, links: bool) -> BTreeMap<String, String> {
-    let mut variables = BTreeMap::new();
-    let api = snapshot.find(&kind::SERVICE, "default", "kubernetes").into_iter();
+    let api = snapshot.find(&kind::SERVICE, API.0, API.1).into_iter();
     let own = snapshot.list_in(&kind::SERVICE, namespace).filter(|_| links);
-    for object in own.chain(api) {
-        let Ok(service) = object.view::<Service>() else { continue };
-        let Some(address) = cluster_ips(&service).first().copied() else { continue };
-        let prefix: String = object.name().to_ascii_uppercase().replace('-', "_");
-        let ports = service.spec.as_ref().and_then(|s| s.ports.as_deref()).unwrap_or_default();
-        for (index, port) in ports.iter().enumerate() {
-            let protocol = port.protocol.as_deref().unwrap_or("TCP");
-            let url = format!("{}://{address}:{}", protocol.to_ascii_lowercase(), port.port);
-            if index == 0 {
-                variables.insert(format!("{prefix}_SERVICE_HOST"), address.to_string());
-                variables.insert(format!("{prefix}_SERVICE_PORT"), port.port.to_string());
-                variables.insert(format!("{prefix}_PORT"), url.clone());
-            }
-            if let Some(name) = port.name.as_deref().filter(|n| !n.is_empty()) {
-                let name = name.to_ascii_uppercase().replace('-', "_");
-                variables.insert(format!("{prefix}_SERVICE_PORT_{name}"), port.port.to_string());
-            }
-            let prefix = format!("{prefix}_PORT_{}_{protocol}", port.port);
-            variables.insert(format!("{prefix}_ADDR"), address.to_string());
-            variables.insert(format!("{prefix}_PORT"), port.port.to_string());
-            variables.insert(format!("{prefix}_PROTO"), protocol.to_ascii_lowercase());
-            variables.insert(prefix, url);
+    own.chain(api).flat_map(|service| variables(service)).collect()
+}
+
+/// Those of one Service.
+pub fn variables(service: &Object) -> Vec<(String, String)> {
+    let mut variables = Vec::new();
+    let Ok(Service { spec: Some(spec), .. }) = service.read::<Service>() else { return variables };
+    let Some(address) = cluster_ips(&spec).first().copied() else { return variables };
+    let prefix: String = service.name().to_ascii_uppercase().replace('-', "_");
+    for (index, port) in spec.ports.iter().flatten().enumerate() {
+        let protocol = port.protocol.as_deref().unwrap_or("TCP");
+        let url = format!("{}://{address}:{}", protocol.to_ascii_lowercase(), port.port);
+        if index == 0 {
+            variables.push((format!("{prefix}_SERVICE_HOST"), address.to_string()));
+            variables.push((format!("{prefix}_SERVICE_PORT"), port.port.to_string()));
+            variables.push((format!("{prefix}_PORT"), url.clone()));
         }
+        if let Some(name) = port.name.as_deref().filter(|n| !n.is_empty()) {
+            let name = name.to_ascii_uppercase().replace('-', "_");
+            variables.push((format!("{prefix}_SERVICE_PORT_{name}"), port.port.to_string()));
+        }
+        let prefix = format!("{prefix}_PORT_{}_{protocol}", port.port);
+        variables.push((format!("{prefix}_ADDR"), address.to_string()));
+        variables.push((format!("{prefix}_PORT"), port.port.to_string()));
+        variables.push((format!("{prefix}_PROTO"), protocol.to_ascii_lowercase()));
+        variables.push((prefix, url));
     }
     variables
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
-    use crate::object::Object;
+    use crate::plan::{Machine, plan};
 
     /// Two pods behind a Service, the second of which was just deleted; the slice still has both.
     fn reached(publish_not_ready: bool) -> Vec<String> {
@@ -193,8 +209,8 @@ mod tests {
                 "endpoints": [endpoint("stays", "10.244.1.2"), endpoint("goes", "10.244.2.2")]}),
         ];
         let snapshot: Snapshot = objects.into_iter().filter_map(Object::from_value).collect();
-        let nat = nat(&snapshot, &Lab::default());
-        let endpoints = nat.services.values().flat_map(|backend| &backend.endpoints);
+        let desired = plan("lab", &snapshot, &Machine::default()).unwrap();
+        let endpoints = desired.nat["lab.w1-k8s"].services.values().flat_map(|backend| &backend.endpoints);
         endpoints.map(|(address, _)| address.to_string()).collect()
     }
 

@@ -1,17 +1,16 @@
 //! The writes of one commit, which become part of the store together or not at all.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::commit::set;
-use super::watch::{Event, EventType};
+use super::watch::{EventType, Made};
 use super::{State, WriteError};
-use crate::object::{Key, Object};
+use crate::object::{Key, KindRef, Object, Objects, kind};
 
 /// Changes the state as it goes, and changes it back when it is dropped before [`Batch::keep`] has made them durable.
 pub(super) struct Batch<'a> {
     state: &'a mut State,
-    events: Vec<Event>,
+    events: Vec<Made>,
     version_before: u64,
 }
 
@@ -22,7 +21,7 @@ impl<'a> Batch<'a> {
     }
 
     /// As the writes so far have left them.
-    pub fn objects(&self) -> &BTreeMap<Key, Arc<Object>> {
+    pub fn objects(&self) -> &Objects {
         &self.state.objects
     }
 
@@ -36,7 +35,7 @@ impl<'a> Batch<'a> {
         let resource_version = self.next_version(&mut object);
         let object = Arc::new(object);
         Arc::make_mut(&mut self.state.objects).insert(key.clone(), object.clone());
-        self.events.push(Event { resource_version, event_type, key, object: object.clone(), before });
+        self.events.push(Made { resource_version, event_type, key, object: object.clone(), before });
         object
     }
 
@@ -46,7 +45,7 @@ impl<'a> Batch<'a> {
         let object = Arc::new(object);
         Arc::make_mut(&mut self.state.objects).remove(&key);
         let (event_type, before) = (EventType::Deleted, Some(stored.clone()));
-        self.events.push(Event { resource_version, event_type, key, object: object.clone(), before });
+        self.events.push(Made { resource_version, event_type, key, object: object.clone(), before });
         object
     }
 
@@ -64,15 +63,25 @@ impl<'a> Batch<'a> {
         if let Some(log) = &mut self.state.log {
             log.append(self.version_before, &self.events).map_err(|error| WriteError::Storage(error.to_string()))?;
         }
-        for event in std::mem::take(&mut self.events) {
-            // From here on it is history, where only its JSON is asked for.
-            if let Some(before) = &event.before {
-                before.forget_view();
+        for mut event in std::mem::take(&mut self.events) {
+            if rests(event.key.kind) && event.event_type != EventType::Deleted {
+                event.object = Arc::new(event.object.at_rest());
+                // Unless a later write of the batch has replaced it, or taken it away.
+                let objects = Arc::make_mut(&mut self.state.objects);
+                let stored = objects.get_mut(&event.key);
+                if let Some(stored) = stored.filter(|o| o.resource_version() == event.resource_version) {
+                    stored.clone_from(&event.object);
+                }
             }
             self.state.history.push(event);
         }
         Ok(())
     }
+}
+
+/// There are many of these, and they are seldom looked at: they are kept as text.
+pub(super) fn rests(kind: KindRef) -> bool {
+    *kind == kind::EVENT
 }
 
 impl Drop for Batch<'_> {

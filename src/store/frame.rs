@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::object::Key;
+use crate::object::{Key, Object};
 
 /// What one commit changed, before the objects that it put.
 #[derive(Serialize)]
@@ -70,14 +70,14 @@ const PREFIX: usize = 18;
 pub(super) fn write<'a, T: Serialize>(
     buffer: &mut Vec<u8>,
     header: &T,
-    objects: impl IntoIterator<Item = &'a Map<String, Value>>,
+    objects: impl IntoIterator<Item = &'a Object>,
 ) -> io::Result<()> {
     let start = buffer.len();
     buffer.extend_from_slice(&[b' '; PREFIX]);
     serde_json::to_writer(&mut *buffer, header)?;
     for object in objects {
         buffer.push(b'\n');
-        serde_json::to_writer(&mut *buffer, object)?;
+        object.write(buffer)?;
     }
     let json = &buffer[start + PREFIX..];
     let Ok(length) = u32::try_from(json.len()) else {
@@ -156,7 +156,8 @@ mod tests {
         let object = json!({"kind": "Deep", "down": deep});
         let object: Map<String, Value> = serde_json::from_str(&object.to_string()).unwrap();
         let mut bytes = Vec::new();
-        write(&mut bytes, &json!(1), [&object, &Map::new()]).unwrap();
+        let objects = [Object::from_map(object.clone()), Object::default()];
+        write(&mut bytes, &json!(1), &objects).unwrap();
         let (json, _) = split(&bytes).unwrap();
         assert_eq!(decode::<u64>(json).unwrap(), (1, vec![object, Map::new()]));
         assert!(decode::<String>(json).is_err() && decode::<u64>(b"1 {").is_err());

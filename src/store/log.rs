@@ -17,11 +17,9 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-
 use super::frame::{self, ChangeRef, NameRef, SnapshotHeader};
-use super::watch::{Event, EventType};
-use crate::object::Snapshot;
+use super::watch::{EventType, Made};
+use crate::object::{Object, Snapshot};
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -164,7 +162,7 @@ impl Log {
     }
 
     /// Writes what the events changed as one frame. After an error the file is as it was before.
-    pub fn append(&mut self, from: u64, events: &[Event]) -> io::Result<()> {
+    pub fn append(&mut self, from: u64, events: &[Made]) -> io::Result<()> {
         self.try_append(from, events).map_err(|error| {
             let hint = match error.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space and try again",
@@ -174,7 +172,7 @@ impl Log {
         })
     }
 
-    fn try_append(&mut self, from: u64, events: &[Event]) -> io::Result<()> {
+    fn try_append(&mut self, from: u64, events: &[Made]) -> io::Result<()> {
         if self.torn {
             self.file.set_len(self.length)?;
             self.torn = false;
@@ -259,7 +257,7 @@ fn write_all(file: &dyn Medium, mut bytes: &[u8]) -> io::Result<()> {
 }
 
 /// What is left to say of the events when only the last of each object counts: the change, and the objects it puts.
-fn net_change(from: u64, events: &[Event]) -> (ChangeRef<'_>, Vec<&Map<String, Value>>) {
+fn net_change(from: u64, events: &[Made]) -> (ChangeRef<'_>, Vec<&Object>) {
     let to = events.iter().map(|event| event.resource_version).max().unwrap_or(from);
     let (mut delete, mut put) = (Vec::new(), Vec::with_capacity(events.len()));
     let mut seen = HashSet::with_capacity(events.len());
@@ -268,7 +266,7 @@ fn net_change(from: u64, events: &[Event]) -> (ChangeRef<'_>, Vec<&Map<String, V
             continue;
         }
         match event.event_type {
-            EventType::Added | EventType::Modified => put.push(event.object.json()),
+            EventType::Added | EventType::Modified => put.push(&*event.object),
             EventType::Deleted => delete.push(NameRef::from(&event.key)),
         }
     }
@@ -307,7 +305,7 @@ fn write_snapshot(path: &Path, objects: &Snapshot) -> io::Result<u64> {
     let version = objects.resource_version();
     let (mut buffer, mut length) = (Vec::new(), 0);
     frame::write(&mut buffer, &SnapshotHeader { version, objects: objects.len() }, [])?;
-    let mut all = objects.iter().map(|(_, object)| object.json()).peekable();
+    let mut all = objects.iter().map(|(_, object)| &**object).peekable();
     while all.peek().is_some() {
         let change = ChangeRef { from: version, to: version, delete: Vec::new() };
         frame::write(&mut buffer, &change, all.by_ref().take(FRAME_OBJECTS))?;

@@ -17,14 +17,13 @@ mod watch;
 
 pub use keeper::FLUSH_AFTER;
 pub use log::OpenError;
-pub use watch::{Event, EventType, Gone};
+pub use watch::{Event, EventType, Gone, Version};
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::object::{Key, Object, Snapshot, Write};
+use crate::object::{Key, Object, Objects, Snapshot, Write};
 
 /// Shared by the API, the controllers and the agent; all methods take `&self`.
 pub struct Store {
@@ -44,7 +43,7 @@ struct Shared {
 }
 
 struct State {
-    objects: Arc<BTreeMap<Key, Arc<Object>>>,
+    objects: Arc<Objects>,
     resource_version: u64,
     history: watch::History,
     /// `None` for a store in memory.
@@ -100,12 +99,12 @@ pub enum Outcome {
 impl Store {
     /// A store that forgets everything when it is dropped: for `lab plan` and tests.
     pub fn in_memory() -> Self {
-        Store { shared: Arc::new(Shared::new(BTreeMap::new(), 0, None)), _keeper: None }
+        Store { shared: Arc::new(Shared::new(Objects::default(), 0, None)), _keeper: None }
     }
 
     /// As [`Store::in_memory`], with objects that another store has, as they are there.
     pub fn with_objects(objects: impl IntoIterator<Item = Arc<Object>>) -> Self {
-        let objects: BTreeMap<Key, Arc<Object>> = objects.into_iter().filter_map(|o| Some((o.key()?, o))).collect();
+        let objects: Objects = objects.into_iter().filter_map(|o| Some((o.key()?, o))).collect();
         let version = objects.values().map(|object| object.resource_version()).max().unwrap_or(0);
         Store { shared: Arc::new(Shared::new(objects, version, None)), _keeper: None }
     }
@@ -172,11 +171,23 @@ impl Store {
         state.history.since(resource_version, state.resource_version)
     }
 
-    /// Forgets changes that are older than `age`; who asks for them is told [`Gone`]. Each holds its object as it was
-    /// before, so that a long history is most of what a lab's objects take. Returns how many were forgotten.
+    /// Forgets changes that are older than `age`; who asks for them is told [`Gone`]. Returns how many were forgotten.
     pub fn forget_history(&self, age: Duration) -> usize {
         let then = Instant::now().checked_sub(age);
         then.map_or(0, |then| self.shared.lock().history.forget_before(then))
+    }
+
+    /// Lets what is kept as text, and has been read, be text alone again. Returns how many objects that were.
+    pub fn rest(&self) -> usize {
+        let mut state = self.shared.lock();
+        let disturbed = state.objects.iter().filter(|(_, object)| object.is_disturbed());
+        let disturbed: Vec<(Key, Arc<Object>)> = disturbed.map(|(key, object)| (key.clone(), object.clone())).collect();
+        for (key, object) in &disturbed {
+            if let Some(stored) = Arc::make_mut(&mut state.objects).get_mut(key) {
+                *stored = Arc::new(object.at_rest());
+            }
+        }
+        disturbed.len()
     }
 
     /// Changes whenever something is written; holds the last resourceVersion.
@@ -201,7 +212,7 @@ impl Store {
 }
 
 impl Shared {
-    fn new(objects: BTreeMap<Key, Arc<Object>>, resource_version: u64, log: Option<log::Log>) -> Self {
+    fn new(objects: Objects, resource_version: u64, log: Option<log::Log>) -> Self {
         let history = watch::History::starting_at(resource_version);
         let state = State { objects: Arc::new(objects), resource_version, history, log, closing: false };
         Shared {

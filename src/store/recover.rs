@@ -1,6 +1,5 @@
 //! Reading the store's files when it is opened.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,12 +8,13 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::batch::rests;
 use super::frame::{self, Change, SnapshotHeader};
 use super::log::{Found, OpenError, snapshot_file};
-use crate::object::{Key, Object, kind};
+use crate::object::{Key, Object, Objects, kind};
 
 pub(super) struct Recovered {
-    pub objects: BTreeMap<Key, Arc<Object>>,
+    pub objects: Objects,
     pub version: u64,
     pub found: Found,
 }
@@ -75,7 +75,7 @@ fn segments(dir: &Path) -> Result<Vec<(PathBuf, u64)>, OpenError> {
 /// A snapshot took its name only when it was whole, so anything wrong in it is damage.
 fn read_snapshot(path: &Path) -> Result<Recovered, OpenError> {
     let mut recovered = Recovered {
-        objects: BTreeMap::new(),
+        objects: Objects::default(),
         version: 0,
         found: Found { segments: Vec::new(), snapshot_length: 0, version: 0 },
     };
@@ -100,9 +100,9 @@ fn read_snapshot(path: &Path) -> Result<Recovered, OpenError> {
     Ok(recovered)
 }
 
-type Objects = Vec<Map<String, Value>>;
+type Bodies = Vec<Map<String, Value>>;
 
-fn decode<T: DeserializeOwned>(path: &Path, json: &[u8]) -> Result<(T, Objects), OpenError> {
+fn decode<T: DeserializeOwned>(path: &Path, json: &[u8]) -> Result<(T, Bodies), OpenError> {
     frame::decode(json).map_err(|error| OpenError::Damaged { path: path.to_path_buf(), reason: error.to_string() })
 }
 
@@ -124,7 +124,7 @@ impl Recovered {
         Ok((bytes.len() - rest.len()) as u64)
     }
 
-    fn apply(&mut self, path: &Path, change: Change, put: Objects) -> Result<(), OpenError> {
+    fn apply(&mut self, path: &Path, change: Change, put: Bodies) -> Result<(), OpenError> {
         let unknown = |kind: String| OpenError::UnknownKind { path: path.to_path_buf(), kind };
         for name in change.delete {
             let kind = kind::by_resource(&name.group, &name.plural).ok_or_else(|| unknown(name.plural))?;
@@ -134,6 +134,7 @@ impl Recovered {
             let object = Object::from_map(json);
             let key =
                 object.key().ok_or_else(|| unknown(format!("{} of {}", object.kind_name(), object.api_version())))?;
+            let object = if rests(key.kind) { object.at_rest() } else { object };
             self.objects.insert(key, Arc::new(object));
         }
         Ok(())

@@ -128,6 +128,75 @@ fn a_forgotten_history_is_told_and_a_newer_one_is_there() {
     assert_eq!(store.snapshot().len(), 3);
 }
 
+/// Events are many, and kept as text: that changes nothing but what they take.
+#[test]
+fn an_event_is_the_same_at_rest() {
+    let event = |name: &str, count: i64| {
+        Object::from_value(json!({"apiVersion": "v1", "kind": "Event", "count": count, "message": "\u{e9}\n",
+            "metadata": {"name": name, "namespace": "default"}}))
+        .unwrap()
+    };
+    let key = |name: &str| Key::new(&kind::EVENT, "default", name);
+    let dir = TempDir::new();
+    let store = Store::open(&dir.0).unwrap();
+    // Within one commit, one is changed and one is taken away again.
+    let gone = Delete { key: key("c"), uid: None, grace_seconds: None, propagation: Propagation::Background };
+    let mut writes: Vec<Write> = ["a", "b", "c"].map(|name| Write::Create(event(name, 1))).into();
+    writes.extend([Write::Update(event("b", 2), Part::All), Write::Delete(gone)]);
+    ok(&store, writes);
+    let a = store.get(&key("a")).unwrap();
+    assert!(a.text().is_some() && !a.is_disturbed());
+    assert_eq!((a.resource_version(), a.is_terminating(), a.is_disturbed()), (1, false, false));
+    assert_eq!(a.glance().i64_at(&["count"]), Some(1));
+    assert!(!a.is_disturbed(), "a glance leaves it as it is");
+    assert_eq!((a.str_at(&["message"]), a.is_disturbed()), (Some("\u{e9}\n"), true));
+    assert_eq!(store.get(&key("b")).unwrap().i64_at(&["count"]), Some(2));
+    assert!(store.get(&key("c")).is_none());
+    let versions = store.events_since(0).unwrap();
+    let counts: Vec<_> = versions.iter().map(|event| event.object.object().i64_at(&["count"])).collect();
+    assert_eq!(counts, [1, 1, 1, 2, 1].map(Some));
+    assert_eq!(store.rest(), 2);
+    assert_eq!((store.rest(), store.get(&key("a")).as_deref() == Some(&*a)), (0, true));
+    // A change of a copy is a change.
+    let mut changed = Object::clone(&a);
+    changed.json_mut().insert("count".into(), 7.into());
+    ok(&store, vec![Write::Update(changed, Part::All)]);
+    keeper::compact(&store.shared).unwrap();
+    let expected = contents(&store.snapshot());
+    drop(store);
+    let store = Store::open(&dir.0).unwrap();
+    assert!(store.get(&key("a")).unwrap().text().is_some());
+    assert_eq!(store.get(&key("a")).unwrap().i64_at(&["count"]), Some(7));
+    assert_eq!(contents(&store.snapshot()), expected);
+}
+
+/// Changing one object often fills the history no more than its bytes allow.
+#[test]
+fn the_history_is_bounded_by_its_bytes() {
+    let store = Store::in_memory();
+    ok(&store, vec![create("big"), create("small")]);
+    for n in 0..100 {
+        ok(&store, vec![update(&store, "big", &format!("{n}{}", "x".repeat(100_000)))]);
+    }
+    let last = store.snapshot().resource_version();
+    let oldest = store.events_since(0).unwrap_err().oldest;
+    let kept = store.events_since(oldest - 1).unwrap();
+    assert_eq!(
+        kept.iter().map(|event| event.resource_version).collect::<Vec<_>>(),
+        (oldest..=last).collect::<Vec<_>>()
+    );
+    assert!((30..50).contains(&kept.len()), "{} changes of 100 kB", kept.len());
+    // Every version comes back as it was.
+    for pair in kept.windows(2) {
+        assert_eq!(Some(pair[0].object.object()), pair[1].before.as_ref().map(|before| before.object()));
+    }
+    assert_eq!(Some(kept.last().unwrap().object.object()), store.get(&key("big")));
+    // Room is made again by forgetting.
+    store.forget_history(std::time::Duration::ZERO);
+    ok(&store, vec![update(&store, "small", "changed")]);
+    assert_eq!(store.events_since(last).unwrap().len(), 1);
+}
+
 #[test]
 fn the_last_commit_is_whole_or_absent_wherever_it_was_cut() {
     let dir = TempDir::new();
@@ -285,7 +354,7 @@ fn an_object_of_a_later_version_is_not_lost() {
     let mut line = Vec::new();
     let object = json!({"apiVersion": "v9", "kind": "Pod", "metadata": {"name": "a"}});
     let change = json!({"from": 0, "to": 1, "delete": []});
-    super::frame::write(&mut line, &change, object.as_object()).unwrap();
+    super::frame::write(&mut line, &change, &[Object::from_value(object).unwrap()]).unwrap();
     fs::write(segment(&dir.0, 0), &line).unwrap();
     let Err(error) = Store::open(&dir.0) else { panic!("it was opened") };
     assert!(error.to_string().contains("Pod of v9"), "{error}");
@@ -396,8 +465,8 @@ fn fifty_writers_lose_no_update() {
     let events: Vec<Event> = store.events_since(0).unwrap();
     assert!(events.iter().map(|e| e.resource_version).eq(1..=events.len() as u64));
     for event in events {
-        assert_eq!(replayed.get(&event.key), event.before.as_ref());
-        replayed.insert(event.key, event.object);
+        assert_eq!(replayed.get(&event.key), event.before.map(|before| before.object()).as_ref());
+        replayed.insert(event.key, event.object.object());
     }
     assert!(replayed.iter().eq(store.snapshot().iter()));
     drop(store);

@@ -40,6 +40,9 @@ use start::{Answer, Orders};
 
 /// How often the controllers look at the clock with nothing else to do.
 const CONTROL_IDLE: Duration = Duration::from_secs(30);
+/// After so many changes, and so long without one, the heap has pages to give back.
+const MANY_CHANGES: u64 = 200;
+const QUIET: Duration = Duration::from_millis(50);
 /// More rounds than any change needs; past them the controllers are at odds with each other.
 const CONTROL_ROUNDS: usize = 200;
 /// How long changes are kept for watchers that were away; etcd, with more room, keeps them for 5 minutes.
@@ -279,6 +282,7 @@ fn read_note(path: &Path) -> Desired {
 fn run_controllers(store: Arc<Store>) -> Result<(), SupervisorError> {
     spawn("controllers", move || {
         let mut context = control::Context::new(Timestamp::now());
+        let mut trimmed = 0;
         loop {
             // Taken before the round: what is written while it runs, by others or by itself, is looked at again.
             let before = store.snapshot().resource_version();
@@ -289,7 +293,15 @@ fn run_controllers(store: Arc<Store>) -> Result<(), SupervisorError> {
             }
             let due = context.wake_at.map(|at| Duration::try_from(at.duration_since(Timestamp::now())));
             let wait = due.map_or(CONTROL_IDLE, |due| due.unwrap_or_default()).min(CONTROL_IDLE);
-            if store.wait_past(before, wait) == before && store.forget_history(HISTORY) > 0 {
+            // What it took to make many things is given back as soon as they are made.
+            if before >= trimmed + MANY_CHANGES && wait > QUIET {
+                if store.wait_past(before, QUIET) > before {
+                    continue;
+                }
+                crate::kernel::daemon::trim_heap();
+                trimmed = before;
+            }
+            if store.wait_past(before, wait) == before && store.forget_history(HISTORY) + store.rest() > 0 {
                 crate::kernel::daemon::trim_heap();
             }
         }

@@ -105,7 +105,8 @@ fn looks_only_where_something_may_be_left() {
     assert_eq!(concerns(&six, &none), [(Protocol::Sctp, Family::Ip6)]);
 
     let mut renamed = service(Protocol::Udp, one);
-    renamed.services.values_mut().for_each(|backend| backend.service = "default/renamed".to_string());
+    let rename = |backend: &Backend| Backend { service: "default/renamed".to_string(), ..backend.clone() };
+    renamed.services = renamed.services.iter().map(|(address, backend)| (*address, rename(backend))).collect();
     assert_eq!(concerns(&service(Protocol::Udp, one), &renamed), [], "a name is not an endpoint");
 }
 

@@ -7,7 +7,6 @@
 //! Shown by `nft list ruleset`, with the names of kube-proxy's chains and the Services' names as comments. The ruleset
 //! is never listed by this code: what is loaded is known, or it is loaded anew.
 
-mod difference;
 mod encode;
 pub mod expr;
 pub mod model;
@@ -23,7 +22,6 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 
-pub(crate) use difference::difference;
 use op::Op;
 use state::State;
 use value::Family;

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::difference::difference;
 use super::expr::Verdict;
 use super::op::{Chain, Data, Element, Op, Set};
 use super::rules;
@@ -68,13 +67,13 @@ impl State {
         let before = self.nat.clone();
         let mut edit = Edit::default();
         let mut addresses = BTreeSet::new();
-        for (service, old, new) in difference(&before.services, &after.services) {
+        for (service, old, new) in before.services.changes(&after.services) {
             self.front(&mut edit, Front::Service(*service), old, new);
             if old.map(|old| &old.service) != new.map(|new| &new.service) {
                 addresses.insert(service.address);
             }
         }
-        for ((protocol, port), old, new) in difference(&before.node_ports, &after.node_ports) {
+        for ((protocol, port), old, new) in before.node_ports.changes(&after.node_ports) {
             for family in rules::families(after) {
                 self.front(&mut edit, Front::NodePort(*family, *protocol, *port), old, new);
             }
@@ -207,7 +206,7 @@ impl Front {
 /// The Service that has `address`: its name, without the port's.
 fn owner(nat: &Nat, address: IpAddr) -> Option<&str> {
     let first = ServiceAddress { address, protocol: Protocol::Tcp, port: 0 };
-    let (service, backend) = nat.services.range(first..).next()?;
+    let (service, backend) = nat.services.from(&first).next()?;
     let name = backend.service.rsplit_once(':').map_or(backend.service.as_str(), |(name, _)| name);
     (service.address == address).then_some(name)
 }

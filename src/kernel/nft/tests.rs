@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::model::Model;
@@ -40,7 +39,7 @@ fn web(endpoints: &[&str]) -> (ServiceAddress, Backend) {
 }
 
 fn with_web(endpoints: &[&str]) -> Arc<Nat> {
-    Arc::new(Nat { services: BTreeMap::from([web(endpoints)]), ..nat() })
+    Arc::new(Nat { services: [web(endpoints)].into(), ..nat() })
 }
 
 #[test]

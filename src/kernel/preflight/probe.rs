@@ -1,7 +1,7 @@
 //! Whether the kernel has what a lab is made of, by trying it: on a thread in namespaces of its own, which take
 //! everything along when the thread ends.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -81,9 +81,9 @@ fn nat(netns: BorrowedFd, table: &mut Option<NatTable>) -> Result<(), String> {
     let backend = Backend { service: "preflight".to_string(), endpoints };
     let service = ServiceAddress { address: address(3), protocol: Protocol::Tcp, port: 80 };
     let nat = Nat {
-        services: BTreeMap::from([(service, backend.clone())]),
-        node_ports: BTreeMap::from([((Protocol::Tcp, 30000), backend)]),
-        hairpin: BTreeSet::from([address(1)]),
+        services: [(service, backend.clone())].into(),
+        node_ports: [((Protocol::Tcp, 30000), backend)].into(),
+        hairpin: [address(1)].into(),
         ..Nat::default()
     };
     let opened = NatTable::open(netns).map_err(|error| error.to_string())?;

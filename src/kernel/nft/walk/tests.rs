@@ -34,17 +34,15 @@ fn model() -> Model {
     let nat = Nat {
         pod_subnets: vec!["10.244.0.0/16".parse().unwrap(), "fd00:10:244::/56".parse().unwrap()],
         service_subnets: vec!["10.96.0.0/12".parse().unwrap(), "fd00:10:96::/112".parse().unwrap()],
-        services: BTreeMap::from([
+        services: [
             (service("10.96.0.10:80", Protocol::Tcp), web.clone()),
             (service("10.96.0.10:53", Protocol::Udp), backend("default/web:dns", &["10.244.1.2:5353"])),
             (service("10.96.0.11:80", Protocol::Tcp), empty.clone()),
             (service("[fd00:10:96::1]:80", Protocol::Tcp), six.clone()),
-        ]),
-        node_ports: BTreeMap::from([
-            ((Protocol::Tcp, 30080), web),
-            ((Protocol::Tcp, 30081), empty),
-            ((Protocol::Tcp, 30082), six),
-        ]),
+        ]
+        .into(),
+        node_ports: [((Protocol::Tcp, 30080), web), ((Protocol::Tcp, 30081), empty), ((Protocol::Tcp, 30082), six)]
+            .into(),
         hairpin: ["10.244.1.2", "10.244.1.3", "fd00:10:244::2"].map(address).into(),
     };
     Model::of(&Arc::new(nat)).unwrap()
