@@ -114,7 +114,10 @@ pub fn unpack(archive: mpsc::Receiver<Bytes>, prefix: &Path, to: &Path, again: &
                     fs::create_dir_all(parent).map_err(cannot)?;
                 }
                 let mut file = File::create(&target).map_err(cannot)?;
-                io::copy(&mut entry, &mut file).map_err(cannot)?;
+                let written = io::copy(&mut entry, &mut file).map_err(cannot)?;
+                if written != entry.size() {
+                    return Err(format!("the archive from the container ended inside {}", target.display()));
+                }
             }
             _ => eprintln!("warning: skipping {target:?}: it is neither a file nor a directory"),
         }
@@ -236,7 +239,7 @@ mod tests {
         assert_eq!(fs::read(to.join("fine")).unwrap(), b"evil");
         let mut cut = archive("base/cut");
         cut.truncate(514);
-        assert!(through(cut, "base", &to).unwrap_err().contains("cut"));
+        assert!(through(cut, "base", &to).unwrap_err().contains("ended inside"));
     }
 
     #[test]
