@@ -13,6 +13,7 @@ use super::route::Target;
 use super::serve::Call;
 use super::status::{ApiError, Cause};
 use super::write::{self, DeleteOptions, Patch, body_of};
+use crate::object::custom::{self, Definition};
 use crate::object::kind::{self, KindRef};
 use crate::object::write::Part;
 use crate::object::{Object, map_at_mut, patch};
@@ -57,12 +58,18 @@ pub fn of(kind: KindRef) -> Vec<Subresource> {
 }
 
 fn has_scale(kind: KindRef) -> bool {
+    if let Some(custom) = &kind.custom {
+        return custom.scale;
+    }
     [&kind::DEPLOYMENT, &kind::REPLICA_SET, &kind::REPLICATION_CONTROLLER, &kind::STATEFUL_SET]
         .iter()
         .any(|k| **k == *kind)
 }
 
 pub fn has_status(kind: KindRef) -> bool {
+    if let Some(custom) = &kind.custom {
+        return custom.status;
+    }
     [
         &kind::NAMESPACE,
         &kind::NODE,
@@ -97,7 +104,10 @@ pub async fn dispatch(target: Target, call: Call) -> Result<Response<Body>, ApiE
         ("status", &Method::GET) => super::read::get(target, call),
         ("status", &Method::PUT) => write::replace(target, call).await,
         ("status", &Method::PATCH) => write::patch(target, call).await,
-        ("scale", &Method::GET) => Ok(respond::json(&scale_of(&*call.api.find(&target)?))),
+        ("scale", &Method::GET) => {
+            let object = super::custom::served_as(target.kind, &call.api.find(&target)?);
+            Ok(respond::json(&scale_of(&object, &ScalePaths::of(target.kind, call.definition.as_deref()))))
+        }
         ("scale", &Method::PUT | &Method::PATCH) => set_scale(target, call).await,
         ("binding", &Method::POST) => bind(target, call).await,
         ("eviction", &Method::POST) => evict(target, call).await,
@@ -107,8 +117,40 @@ pub async fn dispatch(target: Target, call: Call) -> Result<Response<Body>, ApiE
     }
 }
 
+/// Where the fields of an object's `Scale` are.
+struct ScalePaths(Option<custom::ScalePaths>);
+
+impl ScalePaths {
+    /// `definition`: the one of a custom kind.
+    fn of(kind: KindRef, definition: Option<&Definition>) -> Self {
+        ScalePaths(definition.and_then(|d| d.version_of(kind)).and_then(|version| version.scale.clone()))
+    }
+
+    fn number(&self, object: &Object, custom: impl Fn(&custom::ScalePaths) -> &[String], own: &[&str]) -> Option<i64> {
+        match &self.0 {
+            Some(paths) => object.i64_at(&custom(paths).iter().map(String::as_str).collect::<Vec<_>>()),
+            None => object.i64_at(own),
+        }
+    }
+
+    fn selector(&self, object: &Object) -> String {
+        let Some(paths) = &self.0 else { return selector_text(object) };
+        let path = paths.selector.as_deref().unwrap_or_default();
+        object.str_at(&path.iter().map(String::as_str).collect::<Vec<_>>()).unwrap_or("").to_string()
+    }
+
+    fn set_replicas(&self, object: &mut Object, replicas: Value) {
+        let own = ["spec".to_string(), "replicas".to_string()];
+        let path = self.0.as_ref().map_or(&own[..], |paths| &paths.spec_replicas);
+        if let Some((last, parents)) = path.split_last() {
+            let parent = parents.iter().fold(object.json_mut(), |map, field| map_at_mut(map, field));
+            parent.insert(last.clone(), replicas);
+        }
+    }
+}
+
 /// The `Scale` of a workload.
-fn scale_of(object: &Object) -> Value {
+fn scale_of(object: &Object, paths: &ScalePaths) -> Value {
     let metadata = object.metadata();
     let mut shown = Map::new();
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
@@ -116,10 +158,13 @@ fn scale_of(object: &Object) -> Value {
             shown.insert(field.into(), value.clone());
         }
     }
-    let replicas = object.i64_at(&["status", "replicas"]).unwrap_or(0);
+    let replicas = paths.number(object, |p| &p.status_replicas, &["status", "replicas"]).unwrap_or(0);
+    // A built-in workload that says nothing has one replica, a custom one none that is known.
+    let unset = i64::from(paths.0.is_none());
+    let wanted = paths.number(object, |p| &p.spec_replicas, &["spec", "replicas"]).unwrap_or(unset);
     json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": shown,
-        "spec": {"replicas": object.i64_at(&["spec", "replicas"]).unwrap_or(1)},
-        "status": {"replicas": replicas, "selector": selector_text(object)}})
+        "spec": {"replicas": wanted},
+        "status": {"replicas": replicas, "selector": paths.selector(object)}})
 }
 
 /// A workload's selector as text; ReplicationControllers have a plain map.
@@ -134,10 +179,11 @@ fn selector_text(object: &Object) -> String {
 
 async fn set_scale(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     let (api, query, method) = (call.api.clone(), call.query.clone(), call.request.method().clone());
+    let paths = ScalePaths::of(target.kind, call.definition.as_deref());
     let scale = ScaleChange::of(method, call).await?;
     let changed =
         api.change(&Target { subresource: None, ..target.clone() }, Part::Spec, query.dry_run()?, |current| {
-            let wanted = scale.apply(scale_of(current))?;
+            let wanted = scale.apply(scale_of(current, &paths))?;
             let replicas = wanted.pointer("/spec/replicas").cloned().unwrap_or(json!(0));
             if replicas.as_i64().is_none_or(|n| !(0..=i64::from(i32::MAX)).contains(&n)) {
                 let why = "must be greater than or equal to 0";
@@ -145,13 +191,13 @@ async fn set_scale(target: Target, call: Call) -> Result<Response<Body>, ApiErro
                 return Err(ApiError::invalid(target.kind, current.name(), vec![cause]));
             }
             let mut object = current.clone();
-            map_at_mut(object.json_mut(), "spec").insert("replicas".into(), replicas);
+            paths.set_replicas(&mut object, replicas);
             if let Some(version) = wanted.pointer("/metadata/resourceVersion") {
                 object.metadata_mut().insert("resourceVersion".into(), version.clone());
             }
             Ok(object)
         })?;
-    Ok(respond::json(&scale_of(&changed)))
+    Ok(respond::json(&scale_of(&changed, &paths)))
 }
 
 enum ScaleChange {
@@ -226,7 +272,7 @@ async fn finalize(target: Target, call: Call) -> Result<Response<Body>, ApiError
         };
         Ok(())
     })?;
-    Ok(respond::object(form, StatusCode::OK, &changed))
+    Ok(respond::object(&form, StatusCode::OK, &changed))
 }
 
 /// Changes an object past what clients may change in it.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::Api;
 use super::admission;
 use super::body::{self, Body};
+use super::custom;
 use super::protobuf;
 use super::query::{Filter, Query};
 use super::read::select;
@@ -29,18 +30,20 @@ const APPLY_PATCH: &str = "application/apply-patch+yaml";
 
 pub async fn create(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     let (api, query, form) = (call.api.clone(), call.query.clone(), Form::wanted(&call)?);
-    let (object, warnings) = decode(target.kind, &query, &object_bytes(call).await?)?;
+    let (object, mut warnings) = decode(target.kind, &query, &object_bytes(call).await?)?;
+    custom::field_validation(form.definition(), &query, &object, &mut warnings)?;
     let object = in_place(object, &target)?;
     let created = api.create(target.kind, object, query.dry_run()?)?;
-    Ok(respond::warned(respond::object(form, StatusCode::CREATED, &created), &warnings))
+    Ok(respond::warned(respond::object(&form, StatusCode::CREATED, &created), &warnings))
 }
 
 pub async fn replace(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     let (api, query, form) = (call.api.clone(), call.query.clone(), Form::wanted(&call)?);
-    let (object, warnings) = decode(target.kind, &query, &object_bytes(call).await?)?;
+    let (object, mut warnings) = decode(target.kind, &query, &object_bytes(call).await?)?;
+    custom::field_validation(form.definition(), &query, &object, &mut warnings)?;
     let object = in_place(object, &target)?;
     let replaced = api.change(&target, part(&target), query.dry_run()?, |_| Ok(object.clone()))?;
-    Ok(respond::warned(respond::object(form, StatusCode::OK, &replaced), &warnings))
+    Ok(respond::warned(respond::object(&form, StatusCode::OK, &replaced), &warnings))
 }
 
 pub async fn patch(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
@@ -50,15 +53,18 @@ pub async fn patch(target: Target, call: Call) -> Result<Response<Body>, ApiErro
     if patch.creates && api.find(&target).is_err_and(|e| e.code == StatusCode::NOT_FOUND) {
         let object = patch.apply(target.kind, &Map::new())?;
         let object = in_place(check(target.kind, &query, object, &mut warnings)?, &target)?;
+        custom::field_validation(form.definition(), &query, &object, &mut warnings)?;
         let created = api.create(target.kind, object, query.dry_run()?)?;
-        return Ok(respond::warned(respond::object(form, StatusCode::CREATED, &created), &warnings));
+        return Ok(respond::warned(respond::object(&form, StatusCode::CREATED, &created), &warnings));
     }
     let patched = api.change(&target, part(&target), query.dry_run()?, |current| {
         let object = patch.apply(target.kind, current.json())?;
         warnings.clear();
-        in_place(check(target.kind, &query, object, &mut warnings)?, &target)
+        let object = check(target.kind, &query, object, &mut warnings)?;
+        custom::field_validation(form.definition(), &query, &object, &mut warnings)?;
+        in_place(object, &target)
     })?;
-    Ok(respond::warned(respond::object(form, StatusCode::OK, &patched), &warnings))
+    Ok(respond::warned(respond::object(&form, StatusCode::OK, &patched), &warnings))
 }
 
 pub async fn delete(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
@@ -69,7 +75,7 @@ pub async fn delete(target: Target, call: Call) -> Result<Response<Body>, ApiErr
         let object = &written.object;
         return Ok(respond::json(&status::success(target.kind, object.name(), object.uid())));
     }
-    Ok(respond::object(form, StatusCode::OK, &written.object))
+    Ok(respond::object(&form, StatusCode::OK, &written.object))
 }
 
 pub async fn delete_collection(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
@@ -80,7 +86,8 @@ pub async fn delete_collection(target: Target, call: Call) -> Result<Response<Bo
     let filter = Filter::new(target.namespace.as_deref(), &query)?;
     let options = DeleteOptions::of(&query, &body_of(call).await?)?;
     let snapshot = api.store.snapshot();
-    let objects: Vec<_> = select(&snapshot, &target, &filter).cloned().collect();
+    let objects = select(&snapshot, &target, &filter).map(|object| custom::served_as(target.kind, object));
+    let objects: Vec<_> = objects.collect();
     for object in &objects {
         let one = Target { name: Some(object.name().to_string()), ..target.clone() };
         match api.delete(&one, &options) {
@@ -89,7 +96,7 @@ pub async fn delete_collection(target: Target, call: Call) -> Result<Response<Bo
         }
     }
     let meta = ListMeta { resource_version: api.store.snapshot().resource_version(), next: None };
-    respond::list(form, target.kind, &objects, &meta)
+    respond::list(&form, target.kind, &objects, &meta)
 }
 
 impl Api {
@@ -105,10 +112,11 @@ impl Api {
             let admitted = admission::admit_create(&self.store.snapshot(), object.clone(), &mut rand::rng())?;
             let name = admitted.name().to_string();
             if dry_run {
-                return self.try_out(kind, Write::Create(admitted)).map(|w| w.object);
+                let tried = self.try_out(kind, Write::Create(admitted))?;
+                return Ok(custom::served_as(kind, &tried.object));
             }
             match self.store.write(Write::Create(admitted)) {
-                Ok(written) => return Ok(written.object),
+                Ok(written) => return Ok(custom::served_as(kind, &written.object)),
                 Err(WriteError::AlreadyExists { .. }) if generated && attempt < ATTEMPTS => {}
                 Err(error) => return Err(ApiError::from_write(kind, &name, error)),
             }
@@ -139,7 +147,7 @@ impl Api {
         let kind = target.kind;
         for attempt in 1.. {
             let _admitting = self.admitting();
-            let current = self.find(target)?;
+            let current = custom::served_as(kind, &self.find(target)?);
             let mut object = change(&current)?;
             let key = Key::new(kind, target.namespace(), current.name());
             let asked = object.resource_version();
@@ -149,15 +157,17 @@ impl Api {
             }
             if admit {
                 object = admission::admit_update(&self.store.snapshot(), &current, object, &mut rand::rng())?;
+            } else if part == Part::Status {
+                object = admission::admit_status(&self.store.snapshot(), &current, object)?;
             }
             let version = current.resource_version().to_string();
             object.metadata_mut().insert("resourceVersion".into(), version.into());
             let write = Write::Update(object, part);
             if dry_run {
-                return self.try_out(kind, write).map(|w| w.object);
+                return Ok(custom::served_as(kind, &self.try_out(kind, write)?.object));
             }
             match self.store.write(write) {
-                Ok(written) => return Ok(written.object),
+                Ok(written) => return Ok(custom::served_as(kind, &written.object)),
                 Err(WriteError::Conflict { .. }) if attempt < ATTEMPTS => {}
                 Err(error) => return Err(ApiError::from_write(kind, &key.name, error)),
             }
@@ -379,7 +389,7 @@ pub(super) fn check(
     map: Map<String, Value>,
     warnings: &mut Vec<String>,
 ) -> Result<Object, ApiError> {
-    let mut object = Object::from_map(map);
+    let mut object = Object::from_map(map).of(kind);
     let (api_version, kind_name) = (object.api_version(), object.kind_name());
     if !api_version.is_empty() && api_version != kind.api_version() {
         let expected = kind.api_version();

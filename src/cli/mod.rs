@@ -19,7 +19,6 @@ mod flags;
 mod get;
 mod gone;
 mod hint;
-mod jsonpath;
 mod kubeconfig;
 mod label;
 mod labs;
@@ -44,6 +43,7 @@ pub mod up;
 mod wait;
 mod yaml_out;
 
+use crate::object::jsonpath;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -7,6 +7,7 @@
 pub mod bootstrap;
 mod conditions;
 mod context;
+mod definition;
 mod deployment;
 mod endpoints;
 mod endpointslice;
@@ -41,6 +42,7 @@ type Controller = fn(&Snapshot, &mut Context) -> Vec<Write>;
 
 /// In the order in which a change usually passes through them.
 pub static CONTROLLERS: &[(&str, Controller)] = &[
+    ("customresourcedefinition", definition::definition),
     ("namespace", namespace::namespace),
     ("gc", gc::gc),
     ("serviceaccount", service_account::service_account),

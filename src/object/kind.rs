@@ -22,6 +22,19 @@ pub struct Kind {
     pub in_all: bool,
     /// Does the lab do anything because such an object exists? If not it is stored, listed and marked so.
     pub acted_on: bool,
+    /// Of a CustomResourceDefinition, and not of the table below.
+    pub custom: Option<Custom>,
+}
+
+/// What a CustomResourceDefinition says of its kind that is the same for all built-in ones, or known elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Custom {
+    pub singular: &'static str,
+    pub list_kind: &'static str,
+    pub categories: &'static [&'static str],
+    /// Has the subresource `status`, `scale`.
+    pub status: bool,
+    pub scale: bool,
 }
 
 pub type KindRef = &'static Kind;
@@ -33,7 +46,27 @@ impl Kind {
     }
 
     pub fn singular(&self) -> String {
-        self.kind.to_ascii_lowercase()
+        match &self.custom {
+            Some(custom) => custom.singular.to_string(),
+            None => self.kind.to_ascii_lowercase(),
+        }
+    }
+
+    /// `PodList`
+    pub fn list_kind(&self) -> String {
+        match &self.custom {
+            Some(custom) => custom.list_kind.to_string(),
+            None => format!("{}List", self.kind),
+        }
+    }
+
+    /// The words that stand for several kinds at once, such as `all`.
+    pub fn categories(&self) -> &'static [&'static str] {
+        match &self.custom {
+            Some(custom) => custom.categories,
+            None if self.in_all => &["all"],
+            None => &[],
+        }
     }
 
     /// `pods`, `deployments.apps`: what kubectl prints in "Error from server (NotFound): deployments.apps ...".
@@ -44,6 +77,15 @@ impl Kind {
     /// `pod`, `deployment.apps`: what kubectl prints in "deployment.apps/web created".
     pub fn singular_resource(&self) -> String {
         if self.group.is_empty() { self.singular() } else { format!("{}.{}", self.singular(), self.group) }
+    }
+}
+
+impl Kind {
+    /// Does a user mean this kind by `name` in `group`, which may be empty or have the version before it?
+    pub fn is_named(&self, name: &str, group: &str) -> bool {
+        let named = self.plural == name || self.short.contains(&name) || self.kind.eq_ignore_ascii_case(name);
+        let named = named || self.custom.as_ref().is_some_and(|custom| custom.singular == name);
+        named && (group.is_empty() || group == self.group || group == format!("{}.{}", self.version, self.group))
     }
 }
 
@@ -81,7 +123,7 @@ const fn kind(
     short: &'static [&'static str],
     namespaced: bool,
 ) -> Kind {
-    Kind { group, version, kind, plural, short, namespaced, in_all: false, acted_on: false }
+    Kind { group, version, kind, plural, short, namespaced, in_all: false, acted_on: false, custom: None }
 }
 
 impl Kind {
@@ -153,7 +195,8 @@ kinds! {
     POD_DISRUPTION_BUDGET = kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", &["pdb"], true);
     LEASE = kind("coordination.k8s.io", "v1", "Lease", "leases", &[], true);
     CUSTOM_RESOURCE_DEFINITION =
-        kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", &["crd"], false);
+        kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", &["crd", "crds"], false)
+            .acted_on();
     API_SERVICE = kind("apiregistration.k8s.io", "v1", "APIService", "apiservices", &[], false);
     VALIDATING_WEBHOOK =
         kind(ADMISSION, "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", &[], false);
@@ -162,10 +205,18 @@ kinds! {
     LAB = kind(LAB_GROUP, "v1alpha1", "Lab", "labs", &[], false).acted_on();
 }
 
+/// The version of HorizontalPodAutoscaler that is served beside the stored one.
+pub static HORIZONTAL_POD_AUTOSCALER_V1: Kind =
+    kind("autoscaling", "v1", "HorizontalPodAutoscaler", "horizontalpodautoscalers", &["hpa"], true).in_all();
+
+/// Kinds of [`ALL`] in versions that are served but not stored.
+pub static OTHER_VERSIONS: &[KindRef] = &[&HORIZONTAL_POD_AUTOSCALER_V1];
+
 /// The kind served under exactly this `apiVersion`.
 pub fn by_api_version_kind(api_version: &str, kind: &str) -> Option<KindRef> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    ALL.iter().copied().find(|k| k.kind == kind && k.group == group && k.version == version)
+    let mut all = ALL.iter().chain(OTHER_VERSIONS).copied();
+    all.find(|k| k.kind == kind && k.group == group && k.version == version)
 }
 
 /// The kind of a group and plural name, as they stand in a URL of the API.
@@ -177,8 +228,5 @@ pub fn by_resource(group: &str, plural: &str) -> Option<KindRef> {
 pub fn by_word(word: &str) -> Option<KindRef> {
     let word = word.to_ascii_lowercase();
     let (name, group) = word.split_once('.').unwrap_or((&word, ""));
-    ALL.iter().copied().find(|k| {
-        let named = k.plural == name || k.short.contains(&name) || k.kind.eq_ignore_ascii_case(name);
-        named && (group.is_empty() || group == k.group || group == format!("{}.{}", k.version, k.group))
-    })
+    ALL.iter().copied().find(|k| k.is_named(name, group))
 }

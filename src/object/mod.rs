@@ -5,7 +5,9 @@
 //! defaults, validation, old API versions); it never stores, serves or acts on them.
 
 pub mod convert;
+pub mod custom;
 pub mod default;
+pub mod jsonpath;
 pub mod key;
 pub mod kind;
 pub mod lab;
@@ -33,6 +35,8 @@ use serde_json::{Map, Value};
 #[derive(Debug, Default)]
 pub struct Object {
     json: Map<String, Value>,
+    /// Its kind, where that is a custom one: which those are depends on the lab, and not on the object.
+    custom: Option<KindRef>,
     /// The typed view, decoded at the first use. One object is only ever viewed as one type.
     view: Mutex<Option<View>>,
 }
@@ -50,7 +54,7 @@ pub struct ViewError {
 
 impl Clone for Object {
     fn clone(&self) -> Self {
-        Object { json: self.json.clone(), view: Mutex::default() }
+        Object { json: self.json.clone(), custom: self.custom, view: Mutex::default() }
     }
 }
 
@@ -62,7 +66,7 @@ impl PartialEq for Object {
 
 impl Object {
     pub fn from_map(json: Map<String, Value>) -> Self {
-        Object { json, view: Mutex::default() }
+        Object { json, custom: None, view: Mutex::default() }
     }
 
     /// Takes a JSON object; `None` when `value` is a list, string, number, ...
@@ -134,7 +138,13 @@ impl Object {
 
     /// The entry of the table of kinds, if this is a kind that the lab knows.
     pub fn kind(&self) -> Option<KindRef> {
-        kind::by_api_version_kind(self.api_version(), self.kind_name())
+        self.custom.or_else(|| kind::by_api_version_kind(self.api_version(), self.kind_name()))
+    }
+
+    /// The object as one of `kind`, which may be a custom one: of those an object does not know by itself which it is.
+    pub fn of(mut self, kind: KindRef) -> Self {
+        self.custom = kind.custom.is_some().then_some(kind);
+        self
     }
 
     pub fn key(&self) -> Option<Key> {

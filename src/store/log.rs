@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 
 use super::frame::{self, ChangeRef, NameRef, SnapshotHeader};
 use super::watch::{Event, EventType};
-use crate::object::Snapshot;
+use crate::object::{Key, Snapshot, kind};
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -307,7 +307,11 @@ fn write_snapshot(path: &Path, objects: &Snapshot) -> io::Result<u64> {
     let version = objects.resource_version();
     let (mut buffer, mut length) = (Vec::new(), 0);
     frame::write(&mut buffer, &SnapshotHeader { version, objects: objects.len() }, [])?;
-    let mut all = objects.iter().map(|(_, object)| object.json()).peekable();
+    // Definitions first: what they define can be read only once they are known.
+    let is_definition = |key: &Key| *key.kind == kind::CUSTOM_RESOURCE_DEFINITION;
+    let first = objects.iter().filter(|(key, _)| is_definition(key));
+    let others = objects.iter().filter(|(key, _)| !is_definition(key));
+    let mut all = first.chain(others).map(|(_, object)| object.json()).peekable();
     while all.peek().is_some() {
         let change = ChangeRef { from: version, to: version, delete: Vec::new() };
         frame::write(&mut buffer, &change, all.by_ref().take(FRAME_OBJECTS))?;

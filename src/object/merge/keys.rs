@@ -129,5 +129,5 @@ fn status(kind: KindRef, name: &str) -> Field {
 
 /// Does a strategic merge patch mean anything for this kind? Not for custom resources.
 pub fn has_strategy(kind: KindRef) -> bool {
-    kind.group != kind::LAB_GROUP
+    kind.group != kind::LAB_GROUP && kind.custom.is_none()
 }
