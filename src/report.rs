@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::object::selector::Selector;
-use crate::object::{Object, Snapshot, kind};
+use crate::object::service_account::VOLUME_PREFIX;
+use crate::object::{Object, Snapshot, custom, kind};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -102,6 +103,7 @@ pub fn report(lab: &str, snapshot: &Snapshot, progress: &Progress) -> Report {
     workloads(&mut report, snapshot);
     services(&mut report, snapshot);
     fields_not_acted_on(&mut report, snapshot);
+    api_not_acted_on(&mut report, snapshot);
     for (key, _) in snapshot.iter().filter(|(key, _)| !key.kind.acted_on && !is_built_in(key)) {
         *report.not_acted_on.entry(key.kind.kind.to_string()).or_default() += 1;
     }
@@ -110,11 +112,8 @@ pub fn report(lab: &str, snapshot: &Snapshot, progress: &Progress) -> Report {
 }
 
 /// Parts of pods that are kept as written, but that nothing here acts on yet.
-const POD_FIELDS: &[(&str, &str)] = &[
-    ("volumes", "volumes are not mounted"),
-    ("initContainers", "initContainers are not run"),
-    ("securityContext", "the securityContext is not applied"),
-];
+const POD_FIELDS: &[(&str, &str)] =
+    &[("initContainers", "initContainers are not run"), ("securityContext", "the securityContext is not applied")];
 /// The same of containers.
 const CONTAINER_FIELDS: &[(&str, &str)] = &[
     ("livenessProbe", "probes are not made"),
@@ -135,10 +134,14 @@ fn fields_not_acted_on(report: &mut Report, snapshot: &Snapshot) {
             Value::Object(map) => !map.is_empty(),
             _ => false,
         };
+        // What admission adds is there: the token's.
+        let is_written = |volume: &&Value| !volume["name"].as_str().is_some_and(|n| n.starts_with(VOLUME_PREFIX));
+        let volumes = spec["volumes"].as_array().is_some_and(|volumes| volumes.iter().any(|v| is_written(&v)));
+        let volumes = volumes.then_some("volumes are not mounted");
         let of_pod = POD_FIELDS.iter().filter(|(field, _)| has(spec, field));
         let of_containers = CONTAINER_FIELDS.iter().filter(|(field, _)| containers.iter().any(|c| has(c, field)));
         let limits = containers.iter().any(|c| has(&c["resources"], "limits"));
-        let said = of_pod.chain(of_containers).map(|(_, what)| *what);
+        let said = of_pod.chain(of_containers).map(|(_, what)| *what).chain(volumes);
         for what in said.chain(limits.then_some("resource limits are not enforced")).collect::<BTreeSet<_>>() {
             let name = || format!("{}/{}", pod.namespace(), pod.name());
             found.entry(what).or_insert_with(|| (name(), 0)).1 += 1;
@@ -156,6 +159,25 @@ fn fields_not_acted_on(report: &mut Report, snapshot: &Snapshot) {
                 "Service {}/{} stays <pending>: this version has no load balancer; its NodePort works",
                 service.namespace(),
                 service.name()
+            ));
+        }
+    }
+}
+
+/// What the API keeps and does not hold anybody to.
+fn api_not_acted_on(report: &mut Report, snapshot: &Snapshot) {
+    let rbac = [&kind::ROLE, &kind::ROLE_BINDING, &kind::CLUSTER_ROLE, &kind::CLUSTER_ROLE_BINDING];
+    let rbac: usize = rbac.into_iter().map(|kind| snapshot.list(kind).count()).sum();
+    if rbac > 0 {
+        report.notes.push(format!(
+            "RBAC objects are kept but not enforced ({rbac} of them): everybody who is known may do everything"
+        ));
+    }
+    for definition in custom::definitions(snapshot).filter(|definition| definition.is_served()) {
+        if definition.versions.iter().any(|version| version.served && version.has_rules) {
+            report.notes.push(format!(
+                "x-kubernetes-validations of {} are not evaluated in this version: the rest of its schema is",
+                definition.kind
             ));
         }
     }

@@ -137,7 +137,15 @@ impl<'a> Batch<'a> {
         let is_first = |m: &Value| of_kind(m, &kind::NAMESPACE) || of_kind(m, &kind::CUSTOM_RESOURCE_DEFINITION);
         let is_lab = |m: &Value| m.get("kind").and_then(Value::as_str) == Some(kind::LAB.kind);
         let mut indexes: Vec<usize> = (0..manifests.len()).collect();
-        indexes.sort_by_key(|i| manifests.get(*i).map_or(2, |m| if is_lab(m) { 0 } else { 2 - u8::from(is_first(m)) }));
+        indexes.sort_by_key(|i| {
+            manifests.get(*i).map_or(3, |m| match m {
+                m if is_lab(m) => 0,
+                m if is_first(m) => 1,
+                // Pods need theirs.
+                m if of_kind(m, &kind::SERVICE_ACCOUNT) => 2,
+                _ => 3,
+            })
+        });
         let mut applied: Vec<(usize, (Key, Applied))> = Vec::with_capacity(manifests.len());
         let mut errors: Vec<(usize, ApiError)> = Vec::new();
         for index in indexes {

@@ -7,6 +7,7 @@ use hyper::StatusCode;
 use serde_json::Value;
 
 use super::query::{Filter, Query};
+use super::review::CREATE_ONLY;
 use super::status::ApiError;
 use crate::object::custom::{self, Definition};
 use crate::object::kind::{self, CUSTOM_RESOURCE_DEFINITION, KindRef};
@@ -56,10 +57,16 @@ pub fn groups_and_versions(store: &Store) -> Vec<(&'static str, &'static str)> {
             None => {}
         }
     }
+    for (group, ..) in CREATE_ONLY {
+        if !built_in.contains(&group) {
+            built_in.push(group);
+        }
+    }
     others.retain(|group| !built_in.contains(group));
     for group in built_in.into_iter().chain(others) {
         let of_group = kinds.iter().filter(|kind| kind.group == group).map(|kind| kind.version);
-        let mut versions: Vec<&str> = of_group.collect::<BTreeSet<_>>().into_iter().collect();
+        let never_stored = CREATE_ONLY.iter().filter(|(of, ..)| *of == group).map(|(_, version, ..)| *version);
+        let mut versions: Vec<&str> = of_group.chain(never_stored).collect::<BTreeSet<_>>().into_iter().collect();
         versions.sort_by_key(|version| custom::version_order(version));
         found.extend(versions.into_iter().map(|version| (group, version)));
     }

@@ -7,6 +7,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Value, json};
 
 use super::body::Body;
+use super::review::CREATE_ONLY;
 use super::serve::Call;
 use super::{KUBERNETES_VERSION, custom, respond, subresource};
 use crate::object::KindRef;
@@ -106,8 +107,20 @@ pub fn resources(store: &Store, group: &str, version: &str) -> Value {
             resources.push(resource);
         }
     }
+    for (_, _, name, kind, namespaced) in create_only(group, version) {
+        resources.push(json!({"name": name, "singularName": kind.to_lowercase(), "namespaced": namespaced,
+            "kind": kind, "verbs": ["create"]}));
+    }
     let group_version = if group.is_empty() { version.to_string() } else { format!("{group}/{version}") };
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources})
+}
+
+/// The kinds of a group and version that are never stored.
+fn create_only(
+    group: &str,
+    version: &str,
+) -> impl Iterator<Item = (&'static str, &'static str, &'static str, &'static str, bool)> {
+    CREATE_ONLY.into_iter().filter(move |(of, in_version, ..)| *of == group && *in_version == version)
 }
 
 /// Everything in one answer (`apidiscovery.k8s.io/v2`), which saves a client a request per group.
@@ -124,7 +137,12 @@ fn aggregated(store: &Store, groups: &[(&str, &str)]) -> Response<Body> {
 
 fn aggregated_group(store: &Store, versions: &[(&str, &str)]) -> Value {
     let version = |(group, version): &(&str, &str)| {
-        let resources: Vec<Value> = kinds_of(store, group, version).into_iter().map(aggregated_resource).collect();
+        let mut resources: Vec<Value> = kinds_of(store, group, version).into_iter().map(aggregated_resource).collect();
+        for (group, version, name, kind, namespaced) in create_only(group, version) {
+            resources.push(json!({"resource": name, "singularResource": kind.to_lowercase(), "verbs": ["create"],
+                "responseKind": {"group": group, "version": version, "kind": kind},
+                "scope": if namespaced { "Namespaced" } else { "Cluster" }}));
+        }
         json!({"version": version, "freshness": "Current", "resources": resources})
     };
     let name = versions.first().map(|(group, _)| *group);

@@ -51,7 +51,7 @@ fn document(store: &Store, group: &str, version: &str) -> Result<Response<Body>,
         schema["x-kubernetes-group-version-kind"] = json!([group_version_kind(kind)]);
         schemas.insert(format!("{name}.{version}.{}", kind.kind), schema);
     }
-    if paths.is_empty() {
+    if paths.is_empty() && !groups_and_versions(store).contains(&(group, version)) {
         return Err(ApiError::no_such_path());
     }
     Ok(respond::json(&json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "unversioned"},

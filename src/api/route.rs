@@ -67,6 +67,9 @@ pub fn route(path: &str, store: &Store) -> Option<Route> {
         ["apis", group, version, plural] if let Some(review) = review::by_path(group, version, plural) => {
             Some(Route::Review(review))
         }
+        ["apis", group, "v1", "namespaces", _, "localsubjectaccessreviews"] if *group == "authorization.k8s.io" => {
+            Some(Route::Review(Review::SubjectAccess))
+        }
         ["apis", group] => known_group(group, store).then(|| Route::Group(group.to_string())),
         ["api", version, rest @ ..] => resources("", version, rest, store),
         ["apis", group, version, rest @ ..] => resources(group, version, rest, store),

@@ -16,7 +16,7 @@ use super::write::{self, DeleteOptions, Patch, body_of};
 use crate::object::custom::{self, Definition};
 use crate::object::kind::{self, KindRef};
 use crate::object::write::Part;
-use crate::object::{Object, map_at_mut, patch};
+use crate::object::{Object, Snapshot, disruption, map_at_mut, patch};
 
 /// How a subresource stands in discovery.
 pub struct Subresource {
@@ -47,6 +47,9 @@ pub fn of(kind: KindRef) -> Vec<Subresource> {
     }
     if *kind == kind::SERVICE_ACCOUNT {
         all.push(sub("token", "TokenRequest", Some(("authentication.k8s.io", "v1")), &["create"]));
+    }
+    if *kind == kind::CERTIFICATE_SIGNING_REQUEST {
+        all.push(sub("approval", kind.kind, None, READ_WRITE));
     }
     if has_scale(kind) {
         all.push(sub("scale", "Scale", Some(("autoscaling", "v1")), READ_WRITE));
@@ -90,6 +93,13 @@ pub fn has_status(kind: KindRef) -> bool {
         &kind::POD_DISRUPTION_BUDGET,
         &kind::CUSTOM_RESOURCE_DEFINITION,
         &kind::API_SERVICE,
+        &kind::CERTIFICATE_SIGNING_REQUEST,
+        &kind::FLOW_SCHEMA,
+        &kind::PRIORITY_LEVEL_CONFIGURATION,
+        &kind::SERVICE_CIDR,
+        &kind::RESOURCE_CLAIM,
+        &kind::VALIDATING_ADMISSION_POLICY,
+        &kind::VOLUME_ATTACHMENT,
     ]
     .iter()
     .any(|k| **k == *kind)
@@ -101,9 +111,9 @@ pub async fn dispatch(target: Target, call: Call) -> Result<Response<Body>, ApiE
         return Err(ApiError::no_such_path());
     }
     match (name, call.request.method()) {
-        ("status", &Method::GET) => super::read::get(target, call),
-        ("status", &Method::PUT) => write::replace(target, call).await,
-        ("status", &Method::PATCH) => write::patch(target, call).await,
+        ("status" | "approval", &Method::GET) => super::read::get(target, call),
+        ("status" | "approval", &Method::PUT) => write::replace(target, call).await,
+        ("status" | "approval", &Method::PATCH) => write::patch(target, call).await,
         ("scale", &Method::GET) => {
             let object = super::custom::served_as(target.kind, &call.api.find(&target)?);
             Ok(respond::json(&scale_of(&object, &ScalePaths::of(target.kind, call.definition.as_deref()))))
@@ -248,15 +258,56 @@ async fn bind(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     Ok(respond::json_with(StatusCode::CREATED, &status))
 }
 
-/// Deletes a pod. Disruption budgets are kept but not acted on, so that nothing forbids it.
+/// Deletes a pod, where its disruption budget lets it go.
 async fn evict(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     let (api, query) = (call.api.clone(), call.query.clone());
     let eviction = json_body(call).await?;
     let options = eviction.get("deleteOptions").cloned().unwrap_or(json!({}));
     let options = DeleteOptions::of(&query, options.to_string().as_bytes())?;
-    api.delete(&Target { subresource: None, ..target }, &options)?;
+    let target = Target { subresource: None, ..target };
+    // Held until the pod is marked, so that two evictions do not spend the same of a budget.
+    let _admitting = api.admitting();
+    may_evict(&api.store.snapshot(), &*api.find(&target)?)?;
+    api.delete(&target, &options)?;
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
     Ok(respond::json_with(StatusCode::CREATED, &status))
+}
+
+fn may_evict(snapshot: &Snapshot, pod: &Object) -> Result<(), ApiError> {
+    // It serves nobody yet, or any more.
+    if pod.is_terminating() || matches!(pod.str_at(&["status", "phase"]), Some("Succeeded" | "Failed" | "Pending")) {
+        return Ok(());
+    }
+    let budgets = snapshot.list_in(&kind::POD_DISRUPTION_BUDGET, pod.namespace());
+    let budgets: Vec<&Arc<Object>> = budgets.filter(|budget| disruption::is_about(budget, pod)).collect();
+    let pdb = match budgets.as_slice() {
+        [] => return Ok(()),
+        [one] => one,
+        _ => {
+            let message =
+                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+            return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message));
+        }
+    };
+    let is = disruption::budget(snapshot, pdb);
+    if !disruption::is_healthy(pod) {
+        let always = pdb.str_at(&["spec", "unhealthyPodEvictionPolicy"]) == Some("AlwaysAllow");
+        if always || (is.healthy >= is.desired && is.desired > 0) {
+            return Ok(());
+        }
+    }
+    if is.allowed > 0 {
+        return Ok(());
+    }
+    let mut error = ApiError::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.");
+    let message = format!(
+        "The disruption budget {} needs {} healthy pods and has {} currently",
+        pdb.name(),
+        is.desired,
+        is.healthy
+    );
+    error.details = None;
+    Err(error.with_causes(vec![json!({"reason": "DisruptionBudget", "message": message})]))
 }
 
 /// Sets a Namespace's `spec.finalizers`.

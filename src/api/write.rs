@@ -476,7 +476,7 @@ pub(super) fn in_place(mut object: Object, target: &Target) -> Result<Object, Ap
 /// What a write to this path writes.
 pub(super) fn part(target: &Target) -> Part {
     match target.subresource.as_deref() {
-        Some("status") => Part::Status,
+        Some("status" | "approval") => Part::Status,
         _ => Part::Spec,
     }
 }

@@ -6,6 +6,7 @@ mod api_status;
 mod apply;
 pub mod client;
 mod create;
+pub mod custom;
 mod delete;
 mod describe;
 pub mod doctor;
@@ -25,7 +26,7 @@ mod labs;
 mod logs;
 mod meta;
 mod node;
-mod output;
+pub mod output;
 pub mod path;
 pub mod plan;
 mod pods;
@@ -220,6 +221,7 @@ pub fn run(parsed: Parsed, machine: impl FnOnce(MachineCommand, Option<&str>) ->
 }
 
 async fn dispatch(verb: Verb, cx: &Context) -> Result<(), Failure> {
+    custom::of(&cx.client);
     match verb {
         Verb::Get(args) => get::run(args, cx).await,
         Verb::Describe(args) => describe::run(args, cx).await,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use rand::rngs::StdRng;
@@ -19,6 +19,8 @@ pub struct Context {
     pub now: Timestamp,
     /// When a controller wants to run again even if no object has changed; forgotten at the start of each run.
     pub wake_at: Option<Timestamp>,
+    /// The certificate of the lab's authority as PEM, once it is made; `None` where there is none to come.
+    pub root_ca: Option<Arc<OnceLock<String>>>,
     names: StdRng,
     /// How many Events were named.
     told: u64,
@@ -59,6 +61,7 @@ impl Context {
         Context {
             now,
             wake_at: None,
+            root_ca: None,
             names: StdRng::seed_from_u64(seed),
             told: 0,
             occurrences: Vec::new(),

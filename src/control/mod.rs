@@ -9,6 +9,7 @@ mod conditions;
 mod context;
 mod definition;
 mod deployment;
+mod disruption;
 mod endpoints;
 mod endpointslice;
 pub mod events;
@@ -20,6 +21,7 @@ mod ownership;
 mod pods;
 mod ranking;
 mod replicaset;
+mod root_ca;
 mod scheduler;
 mod service;
 mod service_account;
@@ -46,6 +48,7 @@ pub static CONTROLLERS: &[(&str, Controller)] = &[
     ("namespace", namespace::namespace),
     ("gc", gc::gc),
     ("serviceaccount", service_account::service_account),
+    ("root-ca-cert-publisher", root_ca::root_ca),
     ("deployment", deployment::deployment),
     ("replicaset", replicaset::replicaset),
     ("replicationcontroller", replicaset::replication_controller),
@@ -54,6 +57,7 @@ pub static CONTROLLERS: &[(&str, Controller)] = &[
     ("endpoints", endpoints::endpoints),
     ("endpointslice", endpointslice::endpointslice),
     ("endpointslicemirroring", mirroring::mirroring),
+    ("disruption", disruption::disruption),
     ("event-expiry", events::expire),
 ];
 

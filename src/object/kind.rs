@@ -151,6 +151,8 @@ macro_rules! kinds {
 }
 
 const ADMISSION: &str = "admissionregistration.k8s.io";
+const FLOW_CONTROL: &str = "flowcontrol.apiserver.k8s.io";
+const RESOURCE: &str = "resource.k8s.io";
 const DISCOVERY: &str = "discovery.k8s.io";
 const NETWORKING: &str = "networking.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -171,6 +173,7 @@ kinds! {
         kind("", "v1", "ReplicationController", "replicationcontrollers", &["rc"], true).acted_on().in_all();
     LIMIT_RANGE = kind("", "v1", "LimitRange", "limitranges", &["limits"], true);
     RESOURCE_QUOTA = kind("", "v1", "ResourceQuota", "resourcequotas", &["quota"], true);
+    COMPONENT_STATUS = kind("", "v1", "ComponentStatus", "componentstatuses", &["cs"], false).acted_on();
     POD_TEMPLATE = kind("", "v1", "PodTemplate", "podtemplates", &[], true);
     DEPLOYMENT = kind("apps", "v1", "Deployment", "deployments", &["deploy"], true).acted_on().in_all();
     REPLICA_SET = kind("apps", "v1", "ReplicaSet", "replicasets", &["rs"], true).acted_on().in_all();
@@ -184,6 +187,8 @@ kinds! {
     ENDPOINT_SLICE = kind(DISCOVERY, "v1", "EndpointSlice", "endpointslices", &[], true).acted_on();
     INGRESS = kind(NETWORKING, "v1", "Ingress", "ingresses", &["ing"], true);
     INGRESS_CLASS = kind(NETWORKING, "v1", "IngressClass", "ingressclasses", &[], false);
+    IP_ADDRESS = kind(NETWORKING, "v1", "IPAddress", "ipaddresses", &["ip"], false);
+    SERVICE_CIDR = kind(NETWORKING, "v1", "ServiceCIDR", "servicecidrs", &[], false);
     NETWORK_POLICY = kind(NETWORKING, "v1", "NetworkPolicy", "networkpolicies", &["netpol"], true);
     ROLE = kind(RBAC, "v1", "Role", "roles", &[], true);
     ROLE_BINDING = kind(RBAC, "v1", "RoleBinding", "rolebindings", &[], true);
@@ -191,8 +196,14 @@ kinds! {
     CLUSTER_ROLE_BINDING = kind(RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", &[], false);
     STORAGE_CLASS = kind("storage.k8s.io", "v1", "StorageClass", "storageclasses", &["sc"], false);
     CSI_DRIVER = kind("storage.k8s.io", "v1", "CSIDriver", "csidrivers", &[], false);
+    CSI_NODE = kind("storage.k8s.io", "v1", "CSINode", "csinodes", &[], false);
+    CSI_STORAGE_CAPACITY = kind("storage.k8s.io", "v1", "CSIStorageCapacity", "csistoragecapacities", &[], true);
+    VOLUME_ATTACHMENT = kind("storage.k8s.io", "v1", "VolumeAttachment", "volumeattachments", &[], false);
+    VOLUME_ATTRIBUTES_CLASS =
+        kind("storage.k8s.io", "v1", "VolumeAttributesClass", "volumeattributesclasses", &["vac"], false);
     PRIORITY_CLASS = kind("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", &["pc"], false);
-    POD_DISRUPTION_BUDGET = kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", &["pdb"], true);
+    POD_DISRUPTION_BUDGET = kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", &["pdb"], true)
+        .acted_on();
     LEASE = kind("coordination.k8s.io", "v1", "Lease", "leases", &[], true);
     CUSTOM_RESOURCE_DEFINITION =
         kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", &["crd", "crds"], false)
@@ -202,6 +213,26 @@ kinds! {
         kind(ADMISSION, "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", &[], false);
     MUTATING_WEBHOOK =
         kind(ADMISSION, "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", &[], false);
+    VALIDATING_ADMISSION_POLICY =
+        kind(ADMISSION, "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies", &[], false);
+    VALIDATING_ADMISSION_POLICY_BINDING =
+        kind(ADMISSION, "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", &[], false);
+    CERTIFICATE_SIGNING_REQUEST = kind(
+        "certificates.k8s.io",
+        "v1",
+        "CertificateSigningRequest",
+        "certificatesigningrequests",
+        &["csr"],
+        false,
+    );
+    FLOW_SCHEMA = kind(FLOW_CONTROL, "v1", "FlowSchema", "flowschemas", &[], false);
+    PRIORITY_LEVEL_CONFIGURATION =
+        kind(FLOW_CONTROL, "v1", "PriorityLevelConfiguration", "prioritylevelconfigurations", &[], false);
+    RUNTIME_CLASS = kind("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", &[], false);
+    DEVICE_CLASS = kind(RESOURCE, "v1", "DeviceClass", "deviceclasses", &[], false);
+    RESOURCE_CLAIM = kind(RESOURCE, "v1", "ResourceClaim", "resourceclaims", &[], true);
+    RESOURCE_CLAIM_TEMPLATE = kind(RESOURCE, "v1", "ResourceClaimTemplate", "resourceclaimtemplates", &[], true);
+    RESOURCE_SLICE = kind(RESOURCE, "v1", "ResourceSlice", "resourceslices", &[], false);
     LAB = kind(LAB_GROUP, "v1alpha1", "Lab", "labs", &[], false).acted_on();
 }
 

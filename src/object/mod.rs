@@ -7,6 +7,7 @@
 pub mod convert;
 pub mod custom;
 pub mod default;
+pub mod disruption;
 pub mod jsonpath;
 pub mod key;
 pub mod kind;
@@ -15,6 +16,7 @@ pub mod merge;
 pub mod nearest;
 pub mod patch;
 pub mod selector;
+pub mod service_account;
 pub mod snapshot;
 pub mod unknown;
 pub mod validate;

@@ -17,7 +17,7 @@ use rand::Rng;
 use super::status::{ApiError, Cause};
 use crate::object::custom::settled;
 use crate::object::kind::{self, KindRef};
-use crate::object::{Object, Snapshot, map_at_mut};
+use crate::object::{Object, Snapshot, map_at_mut, service_account};
 
 /// Why an object may not be written, in the API server's words.
 pub type AdmissionError = ApiError;
@@ -61,6 +61,10 @@ pub fn admit_create_with(
     check_namespace(snapshot, kind, &object)?;
     create::prepare(kind, &mut object);
     plug::apply_defaults(&mut object);
+    if *kind == kind::POD {
+        service_account::admit(snapshot, &mut object, || names::suffix(rng))
+            .map_err(|why| ApiError::forbidden(kind, object.name(), why))?;
+    }
     let mut causes = Vec::new();
     if *kind == kind::SERVICE {
         let used = used.get_or_insert_with(|| Used::of(snapshot));

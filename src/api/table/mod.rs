@@ -3,6 +3,7 @@
 //! `columns` is the table of tables; the other files make the cells of their kinds.
 
 pub mod cells;
+mod cluster;
 mod columns;
 mod custom;
 pub mod duration;

@@ -9,9 +9,11 @@ mod walk;
 use serde_json::{Map, Value};
 
 use k8s_openapi::api::{
-    admissionregistration::v1 as admission, apps::v1 as apps, autoscaling::v2 as autoscaling, batch::v1 as batch,
-    coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery, networking::v1 as networking,
-    policy::v1 as policy, rbac::v1 as rbac, scheduling::v1 as scheduling, storage::v1 as storage,
+    admissionregistration::v1 as admission, apps::v1 as apps, autoscaling::v1 as autoscaling_v1,
+    autoscaling::v2 as autoscaling, batch::v1 as batch, certificates::v1 as certificates,
+    coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery, flowcontrol::v1 as flowcontrol,
+    networking::v1 as networking, node::v1 as node, policy::v1 as policy, rbac::v1 as rbac, resource::v1 as resource,
+    scheduling::v1 as scheduling, storage::v1 as storage,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1 as apiregistration;
@@ -102,7 +104,10 @@ type Decode = fn(&Map<String, Value>) -> Findings;
 
 /// How the objects of a kind are decoded.
 fn decoder(kind: KindRef) -> Option<Decode> {
-    let all: [(KindRef, Decode); 40] = [
+    if kind.version == "v1" && kind == &kind::HORIZONTAL_POD_AUTOSCALER {
+        return Some(walk::decode::<autoscaling_v1::HorizontalPodAutoscaler>);
+    }
+    let all: [(KindRef, Decode); 57] = [
         (&kind::NAMESPACE, walk::decode::<core::Namespace>),
         (&kind::NODE, walk::decode::<core::Node>),
         (&kind::POD, walk::decode::<core::Pod>),
@@ -142,6 +147,23 @@ fn decoder(kind: KindRef) -> Option<Decode> {
         (&kind::CUSTOM_RESOURCE_DEFINITION, walk::decode::<apiextensions::CustomResourceDefinition>),
         (&kind::API_SERVICE, walk::decode::<apiregistration::APIService>),
         (&kind::VALIDATING_WEBHOOK, walk::decode::<admission::ValidatingWebhookConfiguration>),
+        (&kind::COMPONENT_STATUS, walk::decode::<core::ComponentStatus>),
+        (&kind::IP_ADDRESS, walk::decode::<networking::IPAddress>),
+        (&kind::SERVICE_CIDR, walk::decode::<networking::ServiceCIDR>),
+        (&kind::CSI_NODE, walk::decode::<storage::CSINode>),
+        (&kind::CSI_STORAGE_CAPACITY, walk::decode::<storage::CSIStorageCapacity>),
+        (&kind::VOLUME_ATTACHMENT, walk::decode::<storage::VolumeAttachment>),
+        (&kind::VOLUME_ATTRIBUTES_CLASS, walk::decode::<storage::VolumeAttributesClass>),
+        (&kind::VALIDATING_ADMISSION_POLICY, walk::decode::<admission::ValidatingAdmissionPolicy>),
+        (&kind::VALIDATING_ADMISSION_POLICY_BINDING, walk::decode::<admission::ValidatingAdmissionPolicyBinding>),
+        (&kind::CERTIFICATE_SIGNING_REQUEST, walk::decode::<certificates::CertificateSigningRequest>),
+        (&kind::FLOW_SCHEMA, walk::decode::<flowcontrol::FlowSchema>),
+        (&kind::PRIORITY_LEVEL_CONFIGURATION, walk::decode::<flowcontrol::PriorityLevelConfiguration>),
+        (&kind::RUNTIME_CLASS, walk::decode::<node::RuntimeClass>),
+        (&kind::DEVICE_CLASS, walk::decode::<resource::DeviceClass>),
+        (&kind::RESOURCE_CLAIM, walk::decode::<resource::ResourceClaim>),
+        (&kind::RESOURCE_CLAIM_TEMPLATE, walk::decode::<resource::ResourceClaimTemplate>),
+        (&kind::RESOURCE_SLICE, walk::decode::<resource::ResourceSlice>),
         (&kind::MUTATING_WEBHOOK, walk::decode::<admission::MutatingWebhookConfiguration>),
     ];
     if kind == &kind::LAB {
