@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::object::selector::Selector;
-use crate::object::service_account::VOLUME_PREFIX;
+use crate::object::service_account::{ROOT_CA, VOLUME_PREFIX};
 use crate::object::{Object, Snapshot, custom, kind};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,8 +185,7 @@ fn api_not_acted_on(report: &mut Report, snapshot: &Snapshot) {
 
 /// Objects that every cluster has from the start.
 fn is_built_in(key: &crate::object::Key) -> bool {
-    *key.kind == kind::SERVICE_ACCOUNT && (key.name == "default" || key.namespace == "kube-system")
-        || *key.kind == kind::CONFIG_MAP && key.name == "kube-root-ca.crt"
+    *key.kind == kind::CONFIG_MAP && key.name == ROOT_CA
 }
 
 impl Report {

@@ -21,7 +21,7 @@ use super::serve::Call;
 use super::status::ApiError;
 use super::subresource::has_status;
 use super::write::{body_of, check, in_place};
-use crate::object::merge::{LAST_APPLIED, three_way};
+use crate::object::merge::{LAST_APPLIED, last_applied_text, three_way};
 use crate::object::write::Part;
 use crate::object::{Key, KindRef, Object, Snapshot, Write, custom, kind, map_at_mut};
 use crate::store::{Store, WriteError};
@@ -279,7 +279,7 @@ fn with_last_applied(mut manifest: Object) -> Object {
         annotations.remove(LAST_APPLIED);
     }
     map_at_mut(manifest.metadata_mut(), "annotations");
-    let text = format!("{}\n", manifest.to_value());
+    let text = last_applied_text(&manifest.to_value());
     manifest.set_annotation(LAST_APPLIED, &text);
     manifest
 }

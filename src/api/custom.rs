@@ -104,7 +104,7 @@ pub fn field_validation(
     schema.prune(&mut object.json().clone(), &mut unknown);
     let unknown: Vec<String> = unknown.into_iter().map(|path| format!("unknown field \"{path}\"")).collect();
     if query.get("fieldValidation") == Some("Strict") && !unknown.is_empty() {
-        let (kind, version) = (kind.kind, kind.api_version());
+        let (kind, version) = (kind.kind, kind.version);
         return Err(ApiError::bad_request(format!(
             "{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error: {}",
             unknown.join(", ")

@@ -83,8 +83,8 @@ fn known_group(group: &str, store: &Store) -> bool {
 
 fn resources(group: &str, version: &str, rest: &[&str], store: &Store) -> Option<Route> {
     if rest.is_empty() {
-        let known = custom::groups_and_versions(store);
-        if !known.iter().any(|(g, v)| *g == group && *v == version) {
+        let is_known = || custom::groups_and_versions(store).contains(&(group, version));
+        if (group, version) != ("", "v1") && !is_known() {
             return None;
         }
         return Some(Route::Resources { group: group.to_string(), version: version.to_string() });
@@ -141,6 +141,16 @@ mod tests {
             assert_eq!(target(path), expected.map(|(k, t)| (k, t.to_string())), "{path}");
         }
         assert_eq!(route("/apis/apps", &Store::in_memory()), Some(Route::Group("apps".into())));
+        for (path, known) in [
+            ("/api/v1", true),
+            ("/apis/apps/v1", true),
+            ("/apis/autoscaling/v1", true),
+            ("/apis/authorization.k8s.io/v1", true),
+            ("/api/v2", false),
+            ("/apis/apps/v2", false),
+        ] {
+            assert_eq!(route(path, &Store::in_memory()).is_some(), known, "{path}");
+        }
         assert_eq!(route("/apis/none", &Store::in_memory()), None);
         assert_eq!(
             route("/apis/nslab.dev/v1alpha1/nodes/client/exec", &Store::in_memory()),

@@ -16,7 +16,7 @@ use super::serve::Call;
 use super::status::{self, ApiError};
 use crate::object::kind::{self, KindRef};
 use crate::object::write::{Delete, Part, Propagation};
-use crate::object::{Key, Object, Write, merge, patch, unknown};
+use crate::object::{Key, Object, Write, map_at_mut, merge, patch, unknown};
 use crate::store::{Outcome, WriteError, Written};
 
 /// How often a change is tried again when something else changed the object meanwhile, and a generated name when it is
@@ -30,9 +30,15 @@ const APPLY_PATCH: &str = "application/apply-patch+yaml";
 
 pub async fn create(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     let (api, query, form) = (call.api.clone(), call.query.clone(), Form::wanted(&call)?);
+    let user = call.user.clone();
     let (object, mut warnings) = decode(target.kind, &query, &object_bytes(call).await?)?;
     custom::field_validation(form.definition(), &query, &object, &mut warnings)?;
-    let object = in_place(object, &target)?;
+    let mut object = in_place(object, &target)?;
+    if *target.kind == kind::CERTIFICATE_SIGNING_REQUEST {
+        let spec = map_at_mut(object.json_mut(), "spec");
+        spec.insert("username".into(), user.name.into());
+        spec.insert("groups".into(), user.groups.into());
+    }
     let created = api.create(target.kind, object, query.dry_run()?)?;
     Ok(respond::warned(respond::object(&form, StatusCode::CREATED, &created), &warnings))
 }

@@ -27,7 +27,10 @@ impl Resources {
 
 /// The kind that a word means, or kubectl's error with the nearest word that means something.
 pub fn kind_of(word: &str) -> Result<KindRef, Failure> {
-    kind::by_word(word).or_else(|| custom::by_word(word)).ok_or_else(|| {
+    if let Some(kind) = kind::by_word(word) {
+        return Ok(kind);
+    }
+    custom::by_word(word)?.ok_or_else(|| {
         let custom = custom::each_once();
         let words = kind::ALL.iter().chain(&custom).flat_map(|k| [k.plural, k.kind]);
         let failure = Failure::error(format!("the server doesn't have a resource type \"{word}\""));

@@ -119,6 +119,8 @@ fn new_pod(set: &Object, snapshot: &Snapshot, ctx: &mut Context) -> Result<Objec
             break name;
         }
     };
+    // Any five characters do.
+    let suffix = name.rsplit('-').next().unwrap_or_default().to_string();
     let mut metadata = Map::new();
     for field in ["labels", "annotations", "finalizers"] {
         if let Some(value) = set.at(&["spec", "template", "metadata", field]) {
@@ -138,7 +140,7 @@ fn new_pod(set: &Object, snapshot: &Snapshot, ctx: &mut Context) -> Result<Objec
     let mut pod = Object::from_map(pod);
     // What admission gives a pod, and a template does not have: the default tolerations, the service account's token.
     apply_defaults(&mut pod);
-    match service_account::admit(snapshot, &mut pod, || ctx.suffix()) {
+    match service_account::admit(snapshot, &mut pod, || suffix) {
         Ok(()) => Ok(pod),
         Err(why) => Err(format!("pods \"{base}\" is forbidden: {why}")),
     }

@@ -166,7 +166,7 @@ kinds! {
     EVENT = kind("", "v1", "Event", "events", &["ev"], true).acted_on();
     CONFIG_MAP = kind("", "v1", "ConfigMap", "configmaps", &["cm"], true);
     SECRET = kind("", "v1", "Secret", "secrets", &[], true);
-    SERVICE_ACCOUNT = kind("", "v1", "ServiceAccount", "serviceaccounts", &["sa"], true);
+    SERVICE_ACCOUNT = kind("", "v1", "ServiceAccount", "serviceaccounts", &["sa"], true).acted_on();
     PERSISTENT_VOLUME = kind("", "v1", "PersistentVolume", "persistentvolumes", &["pv"], false);
     PERSISTENT_VOLUME_CLAIM = kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", &["pvc"], true);
     REPLICATION_CONTROLLER =

@@ -61,7 +61,7 @@ pub fn read(asked: Option<&str>, files: &[std::path::PathBuf], recursive: bool) 
     let running = OnceCell::new();
     let served = |version: &str, kind: &str| {
         let socket = Layout::new(&name).api_socket();
-        let kinds = running.get_or_init(|| custom::ask(Client::new(&name, socket)));
+        let kinds = running.get_or_init(|| custom::ask(Client::new(&name, socket)).unwrap_or_default());
         kinds.iter().copied().find(|known: &KindRef| known.kind == kind && known.api_version() == version)
     };
     manifest::check(&documents, &served).map_err(|problems| UpError(problems.to_string()))?;
@@ -281,7 +281,7 @@ pub async fn objects_of(layout: &Layout) -> Vec<Arc<Object>> {
     let client = Client::new(layout.lab(), layout.api_socket());
     let mut objects = Vec::new();
     let mut kinds = kind::ALL.to_vec();
-    for custom in custom::ask(client.clone()) {
+    for custom in custom::ask(client.clone()).unwrap_or_default() {
         if !kinds.contains(&custom) {
             kinds.push(custom);
         }

@@ -3,6 +3,7 @@
 mod applying;
 mod custom;
 mod harness;
+mod kinds;
 mod logs;
 mod objects;
 mod services;
