@@ -174,6 +174,12 @@ fn api_not_acted_on(report: &mut Report, snapshot: &Snapshot) {
         ));
     }
     for definition in custom::definitions(snapshot).filter(|definition| definition.is_served()) {
+        if definition.has_webhook {
+            report.notes.push(format!(
+                "the conversion webhook of {} is not called: each version shows the same fields",
+                definition.kind
+            ));
+        }
         if definition.versions.iter().any(|version| version.served && version.has_rules) {
             report.notes.push(format!(
                 "x-kubernetes-validations of {} are not evaluated in this version: the rest of its schema is",

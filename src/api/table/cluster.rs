@@ -20,7 +20,7 @@ pub fn component(object: &Object, _: Timestamp) -> Vec<Value> {
 
 pub fn signing_request(object: &Object, now: Timestamp) -> Vec<Value> {
     let seconds = object.i64_at(&["spec", "expirationSeconds"]);
-    let asked = seconds.map_or(NONE.to_string(), |s| duration::human(s));
+    let asked = seconds.map_or(NONE.to_string(), duration::human);
     let is = |wanted: &str| list(object, &["status", "conditions"]).iter().any(|one| field(one, "type") == wanted);
     let has_certificate = !text(object, &["status", "certificate"]).is_empty();
     let mut state = Vec::new();

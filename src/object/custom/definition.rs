@@ -20,6 +20,8 @@ pub struct Definition {
     pub versions: Vec<Version>,
     /// Its condition `Established`: its names are its own.
     pub established: bool,
+    /// A webhook is to convert its objects, which the lab does not call.
+    pub has_webhook: bool,
     /// It goes, and its objects go before it.
     pub terminating: bool,
 }
@@ -103,6 +105,7 @@ impl Definition {
             namespaced: text(spec, "/scope") == "Namespaced",
             versions: Vec::new(),
             established: is_true("Established"),
+            has_webhook: text(spec, "/conversion/strategy") == "Webhook",
             terminating: crd.get("metadata").is_some_and(|m| m.get("deletionTimestamp").is_some_and(|t| !t.is_null())),
         };
         if definition.group.is_empty() || kind.is_empty() || definition.plural.is_empty() {

@@ -64,10 +64,6 @@ pub fn validate(crd: &Object) -> Vec<FieldError> {
         }
     }
     versions(spec, &mut errors);
-    if text(spec, "/conversion/strategy") == "Webhook" {
-        let detail = "supported values: \"None\" (the lab calls no conversion webhooks)";
-        errors.push(FieldError::new("spec.conversion.strategy", Reason::NotSupported, "Webhook", detail));
-    }
     errors
 }
 
