@@ -173,18 +173,25 @@ fn api_not_acted_on(report: &mut Report, snapshot: &Snapshot) {
             "RBAC objects are kept but not enforced ({rbac} of them): everybody who is known may do everything"
         ));
     }
+    let (mut webhooks, mut rules) = (Vec::new(), Vec::new());
     for definition in custom::definitions(snapshot).filter(|definition| definition.is_served()) {
         if definition.has_webhook {
-            report.notes.push(format!(
-                "the conversion webhook of {} is not called: each version shows the same fields",
-                definition.kind
-            ));
+            webhooks.push(definition.kind.clone());
         }
         if definition.versions.iter().any(|version| version.served && version.has_rules) {
-            report.notes.push(format!(
-                "x-kubernetes-validations of {} are not evaluated in this version: the rest of its schema is",
-                definition.kind
-            ));
+            rules.push(definition.kind.clone());
+        }
+    }
+    for (kinds, what, so) in [
+        (
+            webhooks,
+            "conversion webhooks",
+            "are not called in this version: each version of a kind shows the same fields",
+        ),
+        (rules, "x-kubernetes-validations", "are not evaluated in this version; the rest of the schema is"),
+    ] {
+        if !kinds.is_empty() {
+            report.notes.push(format!("{what} of {} {so}", kinds.join(", ")));
         }
     }
 }
@@ -555,5 +562,32 @@ mod tests {
         let [waiting] = &report.waiting[..] else { panic!("{:?}", report.waiting) };
         assert_eq!(waiting.cause, "it is bound to node w9-k8s, which does not exist");
         assert!(waiting.stuck && waiting.next.as_deref().is_some_and(|next| next.ends_with("w1-k8s")));
+    }
+
+    #[test]
+    fn what_the_api_keeps_and_does_not_enforce_is_said() {
+        let report = |objects: Vec<Value>| report_of(objects).notes;
+        let rule = json!([{"rule": "self.x > 1"}]);
+        let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "things.example.com"},
+            "spec": {"group": "example.com", "scope": "Cluster", "names": {"plural": "things", "kind": "Thing"},
+                "conversion": {"strategy": "Webhook"},
+                "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                    "type": "object", "x-kubernetes-validations": rule}}}]},
+            "status": {"conditions": [{"type": "Established", "status": "True"}]}});
+        let notes = report(vec![definition]);
+        assert!(notes[0].starts_with("conversion webhooks of Thing are not called"), "{notes:?}");
+        assert!(notes[1].starts_with("x-kubernetes-validations of Thing are not evaluated"), "{notes:?}");
+        let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+            "metadata": {"name": "r", "namespace": "default"}});
+        assert!(report(vec![role])[0].starts_with("RBAC objects are kept but not enforced (1 of them)"));
+        let token = json!({"name": "kube-api-access-abcde", "projected": {}});
+        let pod = |volumes: Value| {
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"},
+                "spec": {"containers": [{"name": "c"}], "volumes": volumes}})
+        };
+        assert_eq!(report(vec![pod(json!([token]))]), Vec::<String>::new());
+        let both = report(vec![pod(json!([token, {"name": "data", "emptyDir": {}}]))]);
+        assert_eq!(both, ["volumes are not mounted in this version (pod default/p)"]);
     }
 }

@@ -1,15 +1,26 @@
 //! CustomResourceDefinitions: whose names are accepted, and what becomes of the objects of one that goes.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::Context;
+use super::context::Versions;
 use crate::object::custom::{self, CLEANUP, settled};
 use crate::object::write::{Delete, Part, Propagation};
 use crate::object::{Object, Snapshot, Write, kind};
 
+const NAME: &str = "customresourcedefinition";
+
 pub fn definition(snapshot: &Snapshot, ctx: &mut Context) -> Vec<Write> {
     let mut writes = Vec::new();
-    for crd in snapshot.list(&kind::CUSTOM_RESOURCE_DEFINITION) {
+    let all: Vec<&Arc<Object>> = snapshot.list(&kind::CUSTOM_RESOURCE_DEFINITION).collect();
+    let versions = Versions::of(all.iter().copied());
+    for crd in all {
+        // Schemas are large: one that was looked at beside the same others is not looked at again.
+        if !crd.is_terminating() && ctx.is_in_order(NAME, crd, versions) {
+            continue;
+        }
         let mut wanted = settled(snapshot, crd, ctx.now);
         if crd.is_terminating() && crd.finalizers().any(|finalizer| finalizer == CLEANUP) {
             let objects = objects_of(snapshot, crd);
@@ -18,7 +29,9 @@ pub fn definition(snapshot: &Snapshot, ctx: &mut Context) -> Vec<Write> {
             }
             writes.extend(objects.into_iter().filter(|object| !object.is_terminating()).filter_map(delete));
         }
-        if wanted != **crd {
+        if wanted == **crd {
+            ctx.set_in_order(NAME, crd, versions);
+        } else {
             writes.push(Write::Update(wanted, Part::All));
         }
     }
