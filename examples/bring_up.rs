@@ -178,14 +178,14 @@ impl Bench {
             let entry = entry?;
             namespaces.insert(entry.file_name().to_string_lossy().into_owned(), File::open(entry.path())?.into());
         }
-        let witness = Witness::call(&namespaces)?;
+        let witness = Witness::call(&namespaces, None)?;
         drop(namespaces);
         // iproute2 makes it a mount of its own.
         umount2(IP_NETNS, MntFlags::MNT_DETACH)?;
         fs::remove_dir_all(IP_NETNS)?;
         fs::create_dir(IP_NETNS)?;
         let mut report = TeardownReport::default();
-        witness.see_them_gone(&mut report);
+        witness.see_them_gone(&Layout::new("bare"), &mut report);
         if !report.is_clean() {
             bail!("not clean: {report:?}");
         }

@@ -183,10 +183,10 @@ fn floor(topology: &Topology, threads: usize) -> anyhow::Result<()> {
     }
     let mut report = TeardownReport::default();
     let begin = Instant::now();
-    let witness = Witness::call(&namespaces)?;
+    let witness = Witness::call(&namespaces, None)?;
     drop(namespaces);
     umount2(DIRECTORY, MntFlags::MNT_DETACH)?;
-    witness.see_them_gone(&mut report);
+    witness.see_them_gone(&Layout::new("bare"), &mut report);
     print(topology, threads, "floor", up, begin.elapsed());
     check(&report)
 }

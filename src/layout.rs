@@ -15,6 +15,9 @@ pub const STATE: &str = "/var/lib/nslab";
 /// Where `ip netns` looks.
 pub const IP_NETNS: &str = "/run/netns";
 
+/// In [`Layout::run`]: `lab down` is at work, so that clients whose connection ends know why.
+pub const GOING_DOWN: &str = "going-down";
+
 /// In [`Layout::pki`]: the certificate authority's certificate, and the administrator's with its key.
 pub const CA_CERT: &str = "ca.crt";
 pub const ADMIN_CERT: &str = "admin.crt";
@@ -58,6 +61,16 @@ impl Layout {
     /// What has been made in the kernel: one `Desired` as JSON, for the next supervisor.
     pub fn record(&self) -> PathBuf {
         self.run().join("record")
+    }
+
+    /// Where `down` keeps what it needs to know whether what it could not remove has gone since: a network namespace
+    /// that knows the lab's by number, and what stands behind the numbers.
+    pub fn witness(&self) -> PathBuf {
+        self.run().join("witness")
+    }
+
+    pub fn left(&self) -> PathBuf {
+        self.run().join("left")
     }
 
     /// A tmpfs of its own, in which each network namespace is a bind mount; `/run/netns` holds symlinks to them.

@@ -15,5 +15,6 @@ pub mod pki;
 pub mod plan;
 pub mod report;
 pub mod session;
+pub mod spdy;
 pub mod store;
 pub mod supervisor;

@@ -21,11 +21,11 @@ fn main() -> ExitCode {
 /// What starts, stops and examines labs.
 fn machine(command: MachineCommand, lab: Option<&str>) -> u8 {
     match command {
-        MachineCommand::Up(args) => commands::up(lab, &args),
+        MachineCommand::Up(args) => commands::up(lab, args),
         MachineCommand::Down(args) => commands::down(lab, &args),
         MachineCommand::Plan(args) => commands::plan(lab, &args),
         MachineCommand::Status(args) => commands::status(lab, &args),
-        MachineCommand::Doctor(args) => commands::doctor(&args),
+        MachineCommand::Doctor(args) => commands::doctor(lab, &args),
     }
 }
 

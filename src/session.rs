@@ -1,5 +1,6 @@
 //! A command that runs in a container or on a node, with its input and output: what `exec`, `attach` and `run -it` ask
-//! of the node runtimes. Plain types, so that the API that serves them needs no kernel code.
+//! of the node runtimes; and a way into a pod's network for `port-forward`. Plain types, so that the API that serves
+//! them needs no kernel code.
 
 use std::os::fd::OwnedFd;
 
@@ -17,6 +18,20 @@ pub enum Target {
     Node {
         name: String,
     },
+}
+
+/// A pod whose network is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    Ipv4,
+    Ipv6,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,4 +77,7 @@ pub trait Sessions: Send + Sync + 'static {
     /// Joins the main process of a container that was made with `stdin` and/or `tty`; without them only its output is
     /// joined.
     fn attach(&self, target: &Target, stdin: bool) -> Result<Session, SessionError>;
+
+    /// A TCP socket in the pod's network namespace that is neither bound nor connected, and does not block.
+    fn socket(&self, pod: &Pod, family: Family) -> Result<OwnedFd, SessionError>;
 }

@@ -1,8 +1,9 @@
 //! The course notes' command lines, typed at the real program, which talks to the real API.
 
+#[allow(dead_code)] // What the other tests need of the rig.
 mod cli_rig;
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 
 use cli_rig::{Rig, Said, finish, put};
 use nslab::object::kind;
@@ -296,6 +297,37 @@ fn labels_annotations_and_rollouts() {
     assert!(status.starts_with("Waiting for deployment"), "{status}");
 }
 
+/// Whatever is open: a session, a watch, a wait.
+#[test]
+fn what_is_open_when_the_server_ends_says_why() {
+    for (by_down, words) in [(true, "error: lab \"lab\" was taken down\n"), (false, "sudo lab up\n")] {
+        let mut rig = Rig::start();
+        rig.ok("kubectl run web --image=nginx");
+        rig.ok("kubectl wait --for=condition=Ready pod/web");
+        let mut clients = Vec::new();
+        for line in [
+            "kubectl exec -i web -- cat",
+            "kubectl get pods -w",
+            "kubectl wait --for=jsonpath={.status.phase}=Failed pod/web --timeout=1h",
+        ] {
+            let mut client = rig.spawn(line);
+            if line.contains("exec") {
+                client.stdin.as_mut().unwrap().write_all(b"here\n").unwrap();
+            }
+            if !line.contains("wait") {
+                let mut first = String::new();
+                BufReader::new(client.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
+            }
+            clients.push((line, client));
+        }
+        rig.end_server(by_down);
+        for (line, client) in clients {
+            let said = finish(client);
+            assert!(said.code == 1 && said.err.ends_with(words), "{line}: {said:?}");
+        }
+    }
+}
+
 #[test]
 fn without_a_lab_the_next_step_is_told() {
     let rig = Rig::start();
@@ -305,6 +337,35 @@ fn without_a_lab_the_next_step_is_told() {
     rig.write("stale.sock", "");
     let stale = rig.fails("kubectl --api-socket=stale.sock get pods");
     assert!(stale.starts_with("error: lab \"lab\" does not answer at stale.sock"), "{stale}");
+}
+
+#[test]
+fn kinds_and_fields_are_explained() {
+    let rig = Rig::start();
+    assert_eq!(
+        rig.ok("kubectl explain pod.spec.containers.imagePullPolicy"),
+        "KIND:       Pod\nVERSION:    v1\n\nFIELD: imagePullPolicy <string>\nENUM:\n    Always\n    IfNotPresent\n    \
+         Never\n\nDESCRIPTION:\n    Image pull policy. One of Always, Never, IfNotPresent. Defaults to Always if\n    \
+         :latest tag is specified, or IfNotPresent otherwise. Cannot be updated. More\n    info: \
+         https://kubernetes.io/docs/concepts/containers/images#updating-images\n    \n\n"
+    );
+    let ports = rig.ok("lab explain svc.spec.ports --recursive");
+    assert!(ports.ends_with(
+        "FIELDS:\n  appProtocol\t<string>\n  name\t<string>\n  nodePort\t<integer>\n  port\t<integer> -required-\n  \
+         protocol\t<string>\n  enum: SCTP, TCP, UDP\n  targetPort\t<IntOrString>\n\n"
+    ));
+    let shallow = rig.ok("lab explain deploy --api-version=apps/v1 -R --max-depth=2");
+    assert!(shallow.starts_with("GROUP:      apps\nKIND:       Deployment\n"), "{shallow}");
+    assert!(shallow.contains("\n    template\t<PodTemplateSpec> -required-\n  status\t"), "{shallow}");
+    assert!(rig.ok("lab explain deployments.apps.spec.template").contains("FIELD: template <PodTemplateSpec>\n"));
+    assert_eq!(
+        rig.fails("lab explain pod.spec.contianers.image"),
+        "error: field \"contianers\" does not exist\nhint: did you mean containers?\n"
+    );
+    assert!(
+        rig.fails("lab explain deploy --api-version=apps/v1beta1")
+            .starts_with("error: couldn't find resource for \"apps/v1beta1, Resource=deployments\"\n")
+    );
 }
 
 #[test]

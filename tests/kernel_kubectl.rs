@@ -1,36 +1,82 @@
-//! Kubernetes' own kubectl (1.31 or newer, whose exec speaks WebSocket) as a client of the lab. `scripts/test` says so and
-//! leaves this out where the distribution has none; `KUBECTL` says where another one is.
+//! Kubernetes' own kubectl as a client of the lab. `KUBECTL` says where it is; `scripts/test` runs this with each one that
+//! `scripts/clients` brings.
 
 mod lab_rig;
+mod transcript;
 
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lab_rig::{Lab, Out};
+use transcript::{Shell, play};
 
-/// Kubernetes' own kubectl with the lab's kubeconfig.
-fn kubectl_of(lab: &Lab) -> impl Fn(&[&str]) -> Out + use<> {
+const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Every file of tests/kubectl, each in a lab of its own.
+#[test]
+fn kubectl_prints_what_it_prints_in_a_cluster() {
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(Path::new(REPOSITORY).join("tests/kubectl")).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    // TRANSCRIPT names one of them, for who works on it.
+    let wanted = std::env::var("TRANSCRIPT").unwrap_or_default();
+    for file in files.into_iter().filter(|file| file.to_string_lossy().contains(&wanted)) {
+        let lab = Lab::up(&[]);
+        play(&file, &shell(&lab));
+        lab.down();
+    }
+}
+
+/// A home with the lab's kubeconfig, an empty working directory, and Kubernetes' own kubectl as `kubectl`.
+fn shell(lab: &Lab) -> Shell {
+    let home = PathBuf::from("/run/home-of-a-test");
+    let _ = fs::remove_dir_all(&home);
+    let (bin, work, kube) = (home.join("bin"), home.join("work"), home.join(".kube"));
+    for directory in [&bin, &work, &kube] {
+        fs::create_dir_all(directory).unwrap();
+    }
+    fs::write(kube.join("config"), lab.lab("kubeconfig").ok().stdout).unwrap();
+    let kubectl = std::env::var("KUBECTL").unwrap_or_else(|_| "/usr/bin/kubectl".to_string());
+    symlink(fs::canonicalize(&kubectl).expect("KUBECTL says where kubectl is"), bin.join("kubectl")).unwrap();
+    symlink(env!("CARGO_BIN_EXE_lab"), bin.join("lab")).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+    let variables = [("PATH", path), ("HOME", home.display().to_string()), ("REPOSITORY", REPOSITORY.to_string())];
+    Shell { directory: work, variables: variables.map(|(name, value)| (name.to_string(), value)).into() }
+}
+
+const CONFIG: &str = "/run/kubeconfig-of-a-test";
+/// What `kubectl edit` changes.
+const EDITOR: &str = "sed -i 's/ port: 80$/ port: 8080/'";
+
+/// Writes the file that kubectl reads.
+fn configure(lab: &Lab) -> Out {
     let printed = lab.lab("kubeconfig").ok();
-    printed.has("server: https://192.168.1.10:6443").has("current-context: nslab-lab");
-    let config = "/run/kubeconfig-of-a-test";
-    std::fs::write(config, &printed.stdout).unwrap();
-    move |args: &[&str]| {
-        // Kubernetes' own, not this program under its name.
-        let program = std::env::var("KUBECTL").unwrap_or_else(|_| "/usr/bin/kubectl".to_string());
-        let out = Command::new(program).args(["--kubeconfig", config]).args(args).output();
-        let out = out.expect("run Kubernetes' kubectl: KUBECTL says where it is");
-        Out {
-            what: format!("kubectl {}", args.join(" ")),
-            code: out.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&out.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&out.stderr).into_owned(),
-        }
+    std::fs::write(CONFIG, &printed.stdout).unwrap();
+    printed
+}
+
+/// Runs Kubernetes' own, not this program under its name.
+fn kubectl(args: &[&str]) -> Out {
+    let program = std::env::var("KUBECTL").unwrap_or_else(|_| "/usr/bin/kubectl".to_string());
+    // What kubectl keeps of the API is of no lab but this.
+    let cache = ["--kubeconfig", CONFIG, "--cache-dir", "/run/kubectl-cache"];
+    let out = Command::new(program).args(cache).args(args).env("KUBE_EDITOR", EDITOR).output();
+    let out = out.expect("run Kubernetes' kubectl: KUBECTL says where it is");
+    Out {
+        what: format!("kubectl {}", args.join(" ")),
+        code: out.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&out.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&out.stderr).into_owned(),
     }
 }
 
 #[test]
 fn a_kubeconfig_is_all_that_kubectl_needs() {
     let lab = Lab::up(&["labs/nodeport"]);
-    let kubectl = kubectl_of(&lab);
+    configure(&lab).has("server: https://192.168.1.10:6443").has("current-context: nslab-lab");
     kubectl(&["get", "pods"]).ok().matches_line(&["np-pods-", "1/1", "Running"]);
     kubectl(&["auth", "whoami"]).ok().matches_line(&["Username", "kubernetes-admin"]);
     kubectl(&["exec", "deploy/np-pods", "--", "hostname"]).ok().has("np-pods-");
@@ -57,11 +103,139 @@ fn a_kubeconfig_is_all_that_kubectl_needs() {
     lab.down();
 }
 
+/// kubectl reads what OpenAPI says of the kinds to explain them, to compute patches, and to know what the server checks.
+#[test]
+fn kubectl_finds_in_openapi_what_it_looks_for() {
+    let lab = Lab::up(&["labs/nodeport"]);
+    configure(&lab);
+    for path in [
+        "pods",
+        "pod.spec.containers",
+        "pod.spec.containers.resources.limits",
+        "service.spec.type",
+        "deployments.apps.spec.strategy.rollingUpdate.maxSurge",
+        "crd.spec.versions.schema.openAPIV3Schema",
+        "lab.nodes",
+    ] {
+        for recursive in [&[][..], &["--recursive"]] {
+            let args = [&["explain", path], recursive].concat();
+            let theirs = kubectl(&args).ok();
+            lab.run("lab", &args).ok().is(&theirs.stdout);
+        }
+    }
+    // Version 2, which kubectl reads in protobuf alone.
+    for kind in ["pod", "deployment.spec.template", "crd.spec", "lab.nodes"] {
+        kubectl(&["explain", kind, "-o", "plaintext-openapiv2"]).ok().has("KIND:").has("DESCRIPTION:");
+    }
+    kubectl(&["explain", "deploy", "--api-version=apps/v1"]).ok().matches_line(&["GROUP:", "apps"]);
+    let nowhere = kubectl(&["explain", "pod.spec.nope"]);
+    assert_eq!((nowhere.code, nowhere.stderr.as_str()), (1, "error: field \"nope\" does not exist\n"));
+
+    let file = "/run/a-manifest-of-a-test.yaml";
+    let manifest = "apiVersion: v1\nkind: Service\nmetadata: {name: two}\nspec: {selector: {a: b}, ports: [{name: a, \
+                    port: 80}, {name: b, port: 81}]}\n";
+    std::fs::write(file, manifest).unwrap();
+    let quiet = |args: &[&str]| {
+        let out = kubectl(args).ok();
+        assert_eq!(out.stderr, "", "{args:?}");
+        out.stdout
+    };
+    assert_eq!(quiet(&["create", "--validate=strict", "-f", file, "--save-config"]), "service/two created\n");
+    assert_eq!(quiet(&["diff", "-f", file]), "");
+    std::fs::write(file, manifest.replace(", {name: b, port: 81}", "")).unwrap();
+    let difference = kubectl(&["diff", "-f", file]);
+    assert_eq!(difference.code, 1, "{difference:?}");
+    assert!(difference.stdout.contains("-  - name: b"), "{difference:?}");
+    assert_eq!(quiet(&["apply", "-f", file]), "service/two configured\n");
+    // A port that the file does not have any more is gone: kubectl knows that ports are told apart by their number.
+    assert_eq!(quiet(&["get", "svc", "two", "-o", "jsonpath={.spec.ports[*].port}"]), "80");
+    assert_eq!(quiet(&["apply", "-f", file]), "service/two unchanged\n");
+
+    std::fs::write(file, manifest.replace("selector:", "selectors:")).unwrap();
+    let unknown = "Service in version \"v1\" cannot be handled as a Service: strict decoding error: unknown field \
+                   \"spec.selectors\"";
+    for validate in ["--validate=true", "--validate=strict"] {
+        let refused = kubectl(&["create", validate, "-f", file]);
+        assert!(refused.code == 1 && refused.stderr.contains(unknown), "{refused:?}");
+    }
+    let warned = kubectl(&["apply", "--validate=warn", "--dry-run=server", "-f", file]).ok();
+    assert_eq!(warned.stderr, "Warning: unknown field \"spec.selectors\"\n");
+    assert_eq!(
+        quiet(&["apply", "--validate=ignore", "--dry-run=server", "-f", file]),
+        "service/two configured (server dry run)\n"
+    );
+    assert_eq!(quiet(&["edit", "svc", "two", "--validate=strict"]), "service/two edited\n");
+    assert_eq!(quiet(&["get", "svc", "two", "-o", "jsonpath={.spec.ports[*].port}"]), "8080");
+    lab.down();
+}
+
+#[test]
+fn kubectl_applies_on_the_server() {
+    let lab = Lab::up(&[]);
+    let directory = std::path::Path::new("/run/apply-of-a-test");
+    std::fs::create_dir_all(directory).unwrap();
+    std::fs::write(directory.join("config"), lab.lab("kubeconfig").ok().stdout).unwrap();
+    let kubectl = |line: &str| {
+        let program = std::env::var("KUBECTL").unwrap_or_else(|_| "/usr/bin/kubectl".to_string());
+        let mut command = Command::new(program);
+        command.current_dir(directory).args(["--kubeconfig", "config"]).args(line.split_whitespace());
+        let out = command.output().expect("run Kubernetes' kubectl: KUBECTL says where it is");
+        Out {
+            what: format!("kubectl {line}"),
+            code: out.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&out.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&out.stderr).into_owned(),
+        }
+    };
+    let write = |name: &str, replicas: u32, ports: &str| {
+        let text = format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  replicas: {replicas}\n  selector:\n    \
+             matchLabels: {{app: web}}\n  template:\n    metadata:\n      labels: {{app: web}}\n    spec:\n      \
+             containers:\n      - name: web\n        image: nginx\n        env: [{{name: A, value: '1'}}]\n        \
+             ports: {ports}\n"
+        );
+        std::fs::write(directory.join(name), text).unwrap();
+    };
+    write("web.yaml", 1, "[{containerPort: 80}, {containerPort: 81, protocol: UDP}]");
+    write("less.yaml", 2, "[{containerPort: 80}]");
+    let ports = "get deploy web -o jsonpath={.spec.template.spec.containers[0].ports}";
+    let both = r#"[{"containerPort":80,"protocol":"TCP"},{"containerPort":81,"protocol":"UDP"}]"#;
+    let one = r#"[{"containerPort":80,"protocol":"TCP"}]"#;
+    let owners = "get deploy web -o jsonpath={range.metadata.managedFields[*]}{.manager}/{.operation},{end}";
+
+    // Without the server: what leaves the file leaves the object.
+    kubectl("apply -f web.yaml").ok();
+    kubectl(ports).ok().is(both);
+    kubectl("apply -f less.yaml").ok().is("deployment.apps/web configured\n");
+    kubectl(ports).ok().is(one);
+    kubectl(owners).ok().is("kubectl-client-side-apply/Update,");
+    // kubectl takes over from itself without a conflict.
+    kubectl("apply --server-side -f web.yaml").ok().is("deployment.apps/web serverside-applied\n");
+    kubectl(ports).ok().is(both);
+    kubectl(owners).ok().has("kubectl/Apply,");
+    kubectl("apply --server-side -f less.yaml").ok();
+    kubectl(ports).ok().is(one);
+    // Somebody else does not.
+    kubectl("apply --server-side --field-manager=ci -f web.yaml").fails().has(
+        "error: Apply failed with 1 conflict: conflict with \"kubectl\": .spec.replicas\nPlease review the fields above",
+    );
+    kubectl("apply --server-side --field-manager=ci --force-conflicts -f web.yaml").ok();
+    kubectl("scale deployment web --replicas=4").ok();
+    let taken = kubectl("apply --server-side --field-manager=ci -f web.yaml").fails();
+    taken.has("conflict with \"kubectl\" with subresource \"scale\" using apps/v1: .spec.replicas");
+    kubectl("get deploy web -o yaml").ok().lines_with("managedFields", 0);
+    kubectl("get deploy web -o yaml --show-managed-fields").ok().lines_with("managedFields", 1);
+    // Pods that controllers make carry none.
+    let noted = kubectl("get pods -o jsonpath={.items[*].metadata.managedFields}");
+    noted.ok().is("");
+    lab.down();
+}
+
 #[test]
 fn custom_kinds_are_kinds_like_others_to_kubectl() {
     let file = "tests/labs/crontabs.yaml";
     let lab = Lab::up(&["labs/nodeport", file]);
-    let kubectl = kubectl_of(&lab);
+    configure(&lab);
     kubectl(&["get", "ct"]).ok().matches_line(&["NAME", "SPEC", "REPLICAS", "AGE"]).matches_line(&["my-tab", "*/5"]);
     kubectl(&["get", "all"]).ok().has("crontab.stable.example.com/my-tab");
     kubectl(&["wait", "--for=condition=Established", "--timeout=5s", "crd/crontabs.stable.example.com"]).ok();

@@ -20,7 +20,14 @@ fn preflight_finds_nothing_on_a_machine_that_is_fit_even_with_the_lab_up() {
     let bench = Bench::new("t");
     assert_eq!(preflight(&bench, true), []);
     bring_up(&bench.network(), &topology());
+    // As its supervisor does.
+    let lock = std::fs::File::create(bench.layout.supervisor_lock()).unwrap();
+    lock.lock().unwrap();
     assert_eq!(preflight(&bench, true), []);
+    drop(lock);
+    // A lab without one is found by whoever asks, for whichever lab.
+    let findings = preflight(&bench, true);
+    assert!(findings[0].what.contains("lab \"t\" has no supervisor") && findings.len() == 1, "{findings:?}");
     // Another lab would want the same subnet of the same machine.
     let other = Layout::new("t2");
     let subnets = vec![Subnet { net: net("192.168.1.0/24"), role: "LAN", field: "lanSubnet" }];

@@ -15,10 +15,10 @@ const PLAIN: &[&str] = &["desired", "layout", "report", "session"];
 /// Each room, and the rooms that it may import besides itself and the plain ones.
 const ROOMS: &[(&str, &[&str])] = &[
     ("agent", &["control", "diff", "kernel", "object", "plan", "store"]),
-    ("api", &["object", "pki", "store"]),
+    ("api", &["object", "pki", "spdy", "store"]),
     ("applet", &["manifest", "object"]),
     // `diff` for the steps that `lab plan` prints.
-    ("cli", &["diff", "manifest", "object"]),
+    ("cli", &["diff", "manifest", "object", "spdy"]),
     // `store` for bringing one to the controllers' fixpoint (`settle`).
     ("control", &["object", "store"]),
     ("desired", &[]),
@@ -35,6 +35,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("plan", &["object"]),
     ("report", &["object"]),
     ("session", &[]),
+    ("spdy", &[]),
     ("store", &["object"]),
     ("supervisor", &["agent", "api", "cli", "control", "diff", "kernel", "manifest", "object", "pki", "plan", "store"]),
 ];

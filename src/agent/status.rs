@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use super::kubelet::{ContainerState, Phase, PodState, Termination};
 use crate::desired::{Container, Pod};
@@ -142,6 +143,12 @@ pub fn node_status(object: &Object, up: bool, facts: &MachineFacts, now: Timesta
     info["kernelVersion"] = facts.kernel_version.clone().into();
     info["osImage"] = facts.os_image.clone().into();
     info["operatingSystem"] = "linux".into();
+    // Clients with typed values insist on all of them.
+    let id = facts.machine_id_of(object.name());
+    info["systemUUID"] = uuid(&id).into();
+    info["machineID"] = id.into();
+    info["bootID"] = facts.boot_id.clone().into();
+    info["kubeProxyVersion"] = "".into();
     Value::Object(status)
 }
 
@@ -150,15 +157,34 @@ pub fn node_status(object: &Object, up: bool, facts: &MachineFacts, now: Timesta
 pub struct MachineFacts {
     pub kernel_version: String,
     pub os_image: String,
+    pub machine_id: String,
+    pub boot_id: String,
 }
 
 impl MachineFacts {
     pub fn read() -> Self {
-        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let line = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_string();
         let os = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
         let pretty = os.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or("Linux");
-        MachineFacts { kernel_version: kernel.trim().to_string(), os_image: pretty.trim_matches('"').to_string() }
+        MachineFacts {
+            kernel_version: line("/proc/sys/kernel/osrelease"),
+            os_image: pretty.trim_matches('"').to_string(),
+            machine_id: line("/etc/machine-id"),
+            boot_id: line("/proc/sys/kernel/random/boot_id"),
+        }
     }
+
+    /// The nodes share a machine; each has an id of its own all the same, the same after a restart.
+    fn machine_id_of(&self, node: &str) -> String {
+        let digest = Sha256::digest(format!("{}/{node}", self.machine_id));
+        digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// 32 hexadecimal digits with the dashes of a UUID.
+fn uuid(digits: &str) -> String {
+    let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
+    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
 }
 
 struct Conditions {

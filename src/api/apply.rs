@@ -21,6 +21,7 @@ use super::serve::Call;
 use super::status::ApiError;
 use super::subresource::has_status;
 use super::write::{body_of, check, in_place};
+use crate::object::changes::{self, Change};
 use crate::object::merge::{LAST_APPLIED, last_applied_text, three_way};
 use crate::object::write::Part;
 use crate::object::{Key, KindRef, Object, Snapshot, Write, custom, kind, map_at_mut};
@@ -35,13 +36,19 @@ pub struct Applied {
     /// Empty for cluster-scoped kinds.
     pub namespace: String,
     pub name: String,
-    pub outcome: Change,
+    pub outcome: Outcome,
+    /// What is different, of one that was configured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+    /// What that leads to, where it is more than it says: `new pods`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<String>,
     pub warnings: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Change {
+pub enum Outcome {
     Created,
     Configured,
     Unchanged,
@@ -75,22 +82,24 @@ pub fn apply_all(store: &Store, manifests: &[Value]) -> Result<Vec<Applied>, Api
 fn apply(store: &Store, manifests: &[Value], query: &Query) -> Result<Vec<Applied>, ApiError> {
     let dry_run = query.dry_run()?;
     // What earlier attempts have done, when something else changed an object at the same moment.
-    let mut done: BTreeMap<Key, Change> = BTreeMap::new();
+    let mut done: BTreeMap<Key, Applied> = BTreeMap::new();
     for _ in 0..ATTEMPTS {
         let mut batch = Batch::over(&store.snapshot(), query);
         let mut applied = batch.add_all(manifests)?;
         for (key, one) in &mut applied {
             if let Some(earlier) = done.get(key) {
-                one.outcome = *earlier;
+                (one.outcome, one.effect) = (earlier.outcome, earlier.effect.clone());
+                one.changes.clone_from(&earlier.changes);
             }
         }
         let results = if dry_run { Vec::new() } else { store.commit(batch.writes()) };
         let mut again = false;
         for (key, result) in batch.order.iter().zip(results) {
-            let creates = batch.planned.get(key).is_some_and(|planned| planned.creates);
             match result {
-                Ok(_) if creates => drop(done.insert(key.clone(), Change::Created)),
-                Ok(_) => drop(done.entry(key.clone()).or_insert(Change::Configured)),
+                Ok(_) => {
+                    let told = applied.iter().find(|(of, _)| of == key).map(|(_, one)| one.clone());
+                    done.extend(told.map(|one| (key.clone(), one)));
+                }
                 Err(error @ WriteError::Storage(_)) => return Err(ApiError::from_write(key.kind, &key.name, error)),
                 Err(_) => again = true,
             }
@@ -188,26 +197,34 @@ impl<'a> Batch<'a> {
         let object = in_place(object, &Target { kind, namespace, name: None, subresource: None })?;
         let manifest = with_last_applied(object);
         let key = Key::new(kind, manifest.namespace(), manifest.name());
-        let outcome = match self.objects.get(&key).cloned() {
+        let before = self.objects.get(&key).cloned();
+        let outcome = match &before {
             None => {
                 let snapshot = Snapshot::new(self.objects.clone(), self.version);
                 let rng = &mut rand::rng();
                 let object = admission::admit_create_with(&snapshot, manifest, rng, &mut self.used)?;
                 drop(snapshot);
                 self.plan(key.clone(), object, true);
-                Change::Created
+                Outcome::Created
             }
             Some(current) => {
-                let current = super::custom::served_as(kind, &current);
+                let current = super::custom::served_as(kind, current);
                 self.add_change(&key, manifest, &current, &mut warnings)?
             }
         };
+        let changes = match (before, self.objects.get(&key)) {
+            (Some(before), Some(after)) => changes::changes(kind, before.json(), after.json()),
+            _ => Vec::new(),
+        };
+        let effect = changes::replace_pods(kind, &changes).then(|| "new pods".to_string());
         let applied = Applied {
             api_version: kind.api_version(),
             kind: kind.kind.to_string(),
             namespace: key.namespace.clone(),
             name: key.name.clone(),
             outcome,
+            changes,
+            effect,
             warnings,
         };
         Ok((key, applied))
@@ -219,7 +236,7 @@ impl<'a> Batch<'a> {
         manifest: Object,
         current: &Arc<Object>,
         warnings: &mut Vec<String>,
-    ) -> Result<Change, ApiError> {
+    ) -> Result<Outcome, ApiError> {
         let resource = key.kind.resource();
         let original = current.annotation(LAST_APPLIED).and_then(|text| serde_json::from_str::<Map<_, _>>(text).ok());
         if original.is_none() {
@@ -231,30 +248,30 @@ impl<'a> Batch<'a> {
         }
         let merged = three_way(key.kind, &original.unwrap_or_default(), manifest.json(), current.json());
         let mut merged = Object::from_map(merged).of(manifest.kind().unwrap_or(key.kind));
-        // Neither is a manifest's to say.
         let version = current.metadata().and_then(|m| m.get("resourceVersion")).cloned();
         if let Some(version) = version {
             merged.metadata_mut().insert("resourceVersion".into(), version);
         }
+        let snapshot = Snapshot::new(self.objects.clone(), self.version);
+        let rng = &mut rand::rng();
+        let mut merged = admission::admit_update_with(&snapshot, current, merged, rng, &mut self.used)?;
+        drop(snapshot);
+        // Not a manifest's to say, and to stay as it is to the last null.
         if has_status(key.kind) {
             match current.json().get("status") {
                 Some(status) => merged.json_mut().insert("status".into(), status.clone()),
                 None => merged.json_mut().remove("status"),
             };
         }
-        let snapshot = Snapshot::new(self.objects.clone(), self.version);
-        let rng = &mut rand::rng();
-        let merged = admission::admit_update_with(&snapshot, current, merged, rng, &mut self.used)?;
-        drop(snapshot);
         if merged == **current {
-            return Ok(Change::Unchanged);
+            return Ok(Outcome::Unchanged);
         }
         if current.is_terminating() {
             warnings.push(format!("Detected changes to resource {} which is currently being deleted.", key.name));
         }
         let creates = self.planned.get(key).is_some_and(|planned| planned.creates);
         self.plan(key.clone(), merged, creates);
-        Ok(Change::Configured)
+        Ok(Outcome::Configured)
     }
 
     fn plan(&mut self, key: Key, object: Object, creates: bool) {

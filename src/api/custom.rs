@@ -130,8 +130,14 @@ pub fn check_selector(definition: Option<&Definition>, kind: KindRef, filter: &F
     Ok(())
 }
 
-/// What a custom object may be, for clients that ask: its schema, with the fields that every object has.
+/// What a custom object may be, for clients that ask: its definition's schema as it is written.
 pub fn schema(store: &Store, kind: KindRef) -> Option<Value> {
     let definition = definition(store, kind)?;
-    definition.version_of(kind)?.raw_schema.as_ref().map(custom::published_schema)
+    definition.version_of(kind)?.raw_schema.clone()
+}
+
+/// Another value whenever a definition changed.
+pub fn definition_versions(store: &Store) -> Vec<String> {
+    let version = |crd: &Arc<Object>| format!("{} {}", crd.uid(), crd.resource_version());
+    store.snapshot().list(&CUSTOM_RESOURCE_DEFINITION).map(version).collect()
 }

@@ -26,10 +26,12 @@ pub fn version() -> Value {
 
 pub fn paths(store: &Store) -> Value {
     let mut paths: BTreeSet<String> =
-        ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"]
+        ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
             .map(String::from)
             .into();
+    paths.insert("/openapi/v3/api/v1".into());
     for (group, version) in custom::groups_and_versions(store) {
+        paths.insert(format!("/openapi/v3/apis/{group}/{version}"));
         paths.insert(format!("/apis/{group}"));
         paths.insert(format!("/apis/{group}/{version}"));
     }

@@ -11,6 +11,7 @@ mod body;
 pub(crate) mod custom;
 mod discovery;
 mod exec;
+mod forward;
 mod log;
 mod openapi;
 mod page;
@@ -25,10 +26,11 @@ pub mod status;
 mod subresource;
 pub mod table;
 mod tls;
+mod upgrade;
 mod watch;
 mod write;
 
-pub use apply::{Applied, Change, apply_all};
+pub use apply::{Applied, Outcome, apply_all};
 pub use auth::Caller;
 pub use serve::{Accept, serve, serve_connection};
 pub use status::{ApiError, Cause};
@@ -50,6 +52,8 @@ pub const KUBERNETES_VERSION: &str = "v1.34.0";
 
 /// How many watches and followed logs may be open at once.
 const MAX_STREAMS: usize = 2_000;
+/// How many commands, attached clients and port-forwards may be open at once.
+const MAX_SESSIONS: usize = 500;
 
 type PodLogs = Box<dyn Fn(&str, &str, &str) -> PathBuf + Send + Sync>;
 
@@ -69,6 +73,7 @@ pub struct Api {
     tokens: Option<Arc<TokenKey>>,
     pages: Mutex<page::Pages>,
     streams: Arc<Semaphore>,
+    session_permits: Arc<Semaphore>,
 }
 
 impl Api {
@@ -83,6 +88,7 @@ impl Api {
             tokens: None,
             pages: Mutex::default(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            session_permits: Arc::new(Semaphore::new(MAX_SESSIONS)),
         }
     }
 

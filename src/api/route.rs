@@ -24,7 +24,7 @@ pub enum Route {
         group: String,
         version: String,
     },
-    /// `/openapi/v3` and below.
+    /// Below `/openapi`.
     OpenApi(String),
     Objects(Target),
     /// `/apis/nslab.dev/v1alpha1/nodes/NAME/exec`
@@ -58,7 +58,7 @@ pub fn route(path: &str, store: &Store) -> Option<Route> {
         [] => Some(Route::Paths),
         ["healthz" | "livez" | "readyz", ..] => Some(Route::Health),
         ["version"] => Some(Route::Version),
-        ["openapi", "v3", rest @ ..] => Some(Route::OpenApi(rest.join("/"))),
+        ["openapi", rest @ ..] => Some(Route::OpenApi(rest.join("/"))),
         ["api"] => Some(Route::CoreVersions),
         ["apis"] => Some(Route::Groups),
         ["apis", group, "v1alpha1", "nodes", node, "exec"] if *group == lab => Some(Route::NodeExec(node.to_string())),

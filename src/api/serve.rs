@@ -21,7 +21,7 @@ use super::body::Body;
 use super::query::Query;
 use super::route::{Route, Target, route};
 use super::status::ApiError;
-use super::{Api, apply, custom, discovery, exec, log, openapi, read, respond, review, subresource, write};
+use super::{Api, apply, custom, discovery, exec, forward, log, openapi, read, respond, review, subresource, write};
 use crate::object::custom::Definition;
 
 /// How long a request's headers may take, which is also how long an idle connection is kept.
@@ -178,7 +178,7 @@ async fn dispatch(route: Route, call: Call) -> Result<Response<Body>, ApiError> 
         Route::Resources { group, version } => {
             Ok(respond::json(&discovery::resources(&call.api.store, &group, &version)))
         }
-        Route::OpenApi(path) => openapi::get(&call.api.store, &path),
+        Route::OpenApi(path) => openapi::get(&path, &call),
         Route::LabStatus => lab_status(call).await,
     }
 }
@@ -214,6 +214,7 @@ async fn objects(target: Target, mut call: Call) -> Result<Response<Body>, ApiEr
         (Some(_), Some("log")) if method == Method::GET => log::get(target, call),
         (Some(_), Some("exec")) => exec::exec(target, call),
         (Some(_), Some("attach")) => exec::attach(target, call),
+        (Some(_), Some("portforward")) => forward::forward(target, call),
         (Some(_), Some(_)) => subresource::dispatch(target, call).await,
     }
 }

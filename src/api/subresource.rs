@@ -40,6 +40,7 @@ pub fn of(kind: KindRef) -> Vec<Subresource> {
             sub("eviction", "Eviction", policy, &["create"]),
             sub("exec", "PodExecOptions", None, &["create", "get"]),
             sub("log", "Pod", None, &["get"]),
+            sub("portforward", "PodPortForwardOptions", None, &["create", "get"]),
         ]);
     }
     if *kind == kind::NAMESPACE {

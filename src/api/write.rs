@@ -16,17 +16,17 @@ use super::serve::Call;
 use super::status::{self, ApiError};
 use crate::object::kind::{self, KindRef};
 use crate::object::write::{Delete, Part, Propagation};
-use crate::object::{Key, Object, Write, map_at_mut, merge, patch, unknown};
+use crate::object::{Key, Object, Write, map_at_mut, merge, patch, schema, unknown};
 use crate::store::{Outcome, WriteError, Written};
 
 /// How often a change is tried again when something else changed the object meanwhile, and a generated name when it is
 /// taken.
 const ATTEMPTS: usize = 8;
 
-const JSON_PATCH: &str = "application/json-patch+json";
-const MERGE_PATCH: &str = "application/merge-patch+json";
-const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
-const APPLY_PATCH: &str = "application/apply-patch+yaml";
+pub(super) const JSON_PATCH: &str = "application/json-patch+json";
+pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
+pub(super) const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
+pub(super) const APPLY_PATCH: &str = "application/apply-patch+yaml";
 
 pub async fn create(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     let (api, query, form) = (call.api.clone(), call.query.clone(), Form::wanted(&call)?);
@@ -384,15 +384,27 @@ pub(super) fn decode(kind: KindRef, query: &Query, bytes: &[u8]) -> Result<(Obje
         return Err(unrecognized(&"it is no JSON object"));
     };
     let mut warnings = Vec::new();
-    let object = check(kind, query, map, &mut warnings)?;
+    let object = check_text(kind, query, map, Some(bytes), &mut warnings)?;
     Ok((object, warnings))
 }
 
-/// Makes sure that `map` is an object of `kind`, and treats unknown fields as `fieldValidation` says.
+/// Makes sure that `map` is an object of `kind`, and treats unknown fields as `fieldValidation` says. What is not
+/// refused goes without them.
 pub(super) fn check(
     kind: KindRef,
     query: &Query,
     map: Map<String, Value>,
+    warnings: &mut Vec<String>,
+) -> Result<Object, ApiError> {
+    check_text(kind, query, map, None, warnings)
+}
+
+/// As [`check`]; with the text that `map` was read from, which may have a field twice.
+fn check_text(
+    kind: KindRef,
+    query: &Query,
+    map: Map<String, Value>,
+    text: Option<&[u8]>,
     warnings: &mut Vec<String>,
 ) -> Result<Object, ApiError> {
     let mut object = Object::from_map(map).of(kind);
@@ -412,27 +424,29 @@ pub(super) fn check(
     object.json_mut().insert("apiVersion".into(), kind.api_version().into());
     object.json_mut().insert("kind".into(), kind.kind.into());
     let cannot = |why: &str| {
-        let (kind, version) = (kind.kind, kind.api_version());
+        let (kind, version) = (kind.kind, kind.version);
         ApiError::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"))
     };
     let findings = unknown::examine(&object);
     if let Some(wrong) = findings.wrong.first() {
-        return Err(cannot(&format!(
-            "json: cannot unmarshal {} into field {} of type {}",
-            json_type(&wrong.value),
-            wrong.path,
-            // Go's words for the numbers.
-            wrong.expected.replace("i32", "int32").replace("i64", "int64")
-        )));
+        let place = match schema::go::field(kind, &wrong.path) {
+            Some(field) => format!("Go struct field {} of type {}", field.path, field.type_),
+            None => format!("field {} of type {}", wrong.path, wrong.expected),
+        };
+        return Err(cannot(&format!("json: cannot unmarshal {} into {place}", json_type(&wrong.value))));
     }
-    let unknown: Vec<String> = findings.unknown.iter().map(|f| format!("unknown field \"{}\"", f.path)).collect();
-    match query.get("fieldValidation") {
-        Some("Ignore") => {}
-        Some("Strict") if !unknown.is_empty() => {
-            return Err(cannot(&format!("strict decoding error: {}", unknown.join(", "))));
+    let directive = query.get("fieldValidation");
+    if directive != Some("Ignore") {
+        let told = match text {
+            Some(text) => unknown::strict_errors(text, &findings.unknown),
+            None => findings.unknown.iter().map(|f| format!("unknown field \"{}\"", f.path)).collect(),
+        };
+        if directive == Some("Strict") && !told.is_empty() {
+            return Err(cannot(&format!("strict decoding error: {}", told.join(", "))));
         }
-        _ => warnings.extend(unknown),
+        warnings.extend(told);
     }
+    unknown::prune(&mut object, &findings.unknown);
     Ok(object)
 }
 

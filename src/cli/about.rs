@@ -1,4 +1,4 @@
-//! What the lab and this program are: `version`, `api-resources`, `cluster-info`.
+//! What the lab and this program are: `version`, `api-resources`, `api-versions`, `cluster-info`.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -93,6 +93,22 @@ pub fn api_resources(args: &ApiResourcesArgs) -> Result<(), Failure> {
         });
     }
     print(&tabs::align(&text, 6, 3))
+}
+
+/// List the groups and versions of the API
+#[derive(Debug, Args)]
+pub struct ApiVersionsArgs {}
+
+pub async fn api_versions(cx: &Context) -> Result<(), Failure> {
+    let core = cx.client.get_path("/api", As::Json).await?;
+    let groups = cx.client.get_path("/apis", As::Json).await?;
+    let list = |value: &Value, field: &str| value.get(field).and_then(Value::as_array).cloned().unwrap_or_default();
+    let served = list(&groups, "groups").into_iter().flat_map(|group| list(&group, "versions"));
+    let served = served.filter_map(|version| version.get("groupVersion").cloned());
+    let versions = list(&core, "versions").into_iter().chain(served);
+    let mut lines: Vec<String> = versions.filter_map(|v| v.as_str().map(|v| format!("{v}\n"))).collect();
+    lines.sort();
+    print(&lines.concat())
 }
 
 /// Print where the cluster's API is

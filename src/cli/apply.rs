@@ -4,6 +4,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::change::{CHANGE_CAUSE, RecordArgs, annotate};
 use super::client::{ClientError, Status};
 use super::output::{self, Output};
 use super::path::Query;
@@ -28,6 +29,8 @@ pub struct ApplyArgs {
     selector: Option<String>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "strict")]
     validate: Option<String>,
+    #[command(flatten)]
+    record: RecordArgs,
     #[arg(long, hide = true)]
     server_side: bool,
     #[arg(long, hide = true)]
@@ -49,6 +52,9 @@ pub async fn run(args: ApplyArgs, cx: &Context) -> Result<(), Failure> {
     }
     if documents.is_empty() {
         return Err(Failure::error("no objects passed to apply"));
+    }
+    if let Some(cause) = args.record.cause() {
+        documents.iter_mut().for_each(|document| annotate(&mut document.object, CHANGE_CAUSE, &cause));
     }
     let applied = post(&documents, dry.is_some(), cx).await?;
     for warning in applied.iter().flat_map(|a| a.get("warnings").and_then(Value::as_array).into_iter().flatten()) {

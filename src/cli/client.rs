@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -14,6 +15,7 @@ use tokio::net::UnixStream;
 
 pub use super::api_status::Status;
 use super::path::Query;
+use crate::layout::GOING_DOWN;
 use crate::object::kind::KindRef;
 
 /// The most that one answer may hold; a list of 10,000 pods is some 40 MB.
@@ -36,6 +38,12 @@ pub enum ClientError {
     Silent { lab: String, socket: String, reason: String, name: String },
     #[error("the connection to lab \"{lab}\" broke while {doing}: {reason}")]
     Broken { lab: String, doing: String, reason: String },
+    #[error("lab \"{lab}\" was taken down")]
+    TakenDown { lab: String },
+    #[error(
+        "the supervisor of lab \"{lab}\" has ended; what runs in the lab runs on, take it over with: sudo lab up{name}"
+    )]
+    Left { lab: String, name: String },
     #[error(transparent)]
     Status(#[from] Status),
 }
@@ -88,19 +96,56 @@ impl Client {
     }
 
     fn unreachable(&self, error: &io::Error) -> ClientError {
-        let (lab, socket) = (self.lab.clone(), self.socket.display().to_string());
-        let name = if lab == "lab" { String::new() } else { format!(" --name {lab}") };
+        let (lab, socket, name) = (self.lab.clone(), self.socket.display().to_string(), self.name_flag());
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
                 ClientError::NoLab { next: super::labs::how_to_reach(&lab, &name), lab }
             }
             io::ErrorKind::PermissionDenied => ClientError::Denied { lab, socket },
+            _ if self.is_going_down() => ClientError::TakenDown { lab },
             _ => ClientError::Silent { lab, socket, reason: error.to_string(), name },
         }
     }
 
+    /// What commands about this lab need beside their own words.
+    fn name_flag(&self) -> String {
+        if self.lab == "lab" { String::new() } else { format!(" --name {}", self.lab) }
+    }
+
+    /// Whether `lab down` is at work on the lab or has done it: it says so before it ends the supervisor, and removes
+    /// all at its end.
+    fn is_going_down(&self) -> bool {
+        let beside = |name: &str| self.socket.with_file_name(name).symlink_metadata().is_ok();
+        beside(GOING_DOWN) || self.socket.symlink_metadata().is_err()
+    }
+
+    /// Whether nobody serves the socket any more. Whoever is just being killed may still take a connection, and says
+    /// nothing on it.
+    fn is_dead(&self) -> bool {
+        use std::io::{Read as _, Write as _};
+        let ask = || {
+            let mut socket = std::os::unix::net::UnixStream::connect(&self.socket)?;
+            socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+            socket.write_all(b"GET /version HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n")?;
+            socket.read(&mut [0])
+        };
+        match ask() {
+            Ok(bytes) => bytes == 0,
+            // It takes its time, so it lives.
+            Err(error) => !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
+        }
+    }
+
+    /// What it means that a connection that stood ends early.
     pub fn broken(&self, doing: &str, reason: impl ToString) -> ClientError {
-        ClientError::Broken { lab: self.lab.clone(), doing: doing.to_string(), reason: reason.to_string() }
+        let lab = self.lab.clone();
+        if self.is_going_down() {
+            return ClientError::TakenDown { lab };
+        }
+        if self.is_dead() {
+            return ClientError::Left { lab, name: self.name_flag() };
+        }
+        ClientError::Broken { lab, doing: doing.to_string(), reason: reason.to_string() }
     }
 
     /// One request on its own connection; the answer's body is still to be read. An error code is an error.
@@ -183,7 +228,16 @@ impl Client {
 
     /// A JSON merge patch of the object, or of the part of it, at `path`.
     pub async fn merge_patch(&self, path: &str, patch: &Value) -> Result<Value> {
-        self.json(Method::PATCH, path, As::Json, Some(("application/merge-patch+json", patch))).await
+        self.patch(path, "application/merge-patch+json", patch).await
+    }
+
+    /// A patch of the object, or of the part of it, at `path`; `content_type` says which kind of patch it is.
+    pub async fn patch(&self, path: &str, content_type: &str, patch: &Value) -> Result<Value> {
+        self.json(Method::PATCH, path, As::Json, Some((content_type, patch))).await
+    }
+
+    pub async fn put(&self, path: &str, object: &Value) -> Result<Value> {
+        self.json(Method::PUT, path, As::Json, Some(("application/json", object))).await
     }
 
     /// The answer is the object as it was, or a `Status`.

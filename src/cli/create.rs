@@ -1,12 +1,19 @@
 //! `create`: from files, or from flags (`create deployment NAME --image=...`).
 
+mod batch;
 mod config;
+mod ingress;
+mod policy;
+pub mod rbac;
+mod secret;
 mod service;
+mod token;
 mod workload;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::change::RecordArgs;
 use super::client::ClientError;
 use super::output::{self, Output};
 use super::{Context, Failure, dry_run, files, print};
@@ -40,6 +47,8 @@ pub struct HowArgs {
     validate: Option<String>,
     #[arg(long, hide = true)]
     field_manager: Option<String>,
+    #[command(flatten)]
+    record: RecordArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -52,7 +61,25 @@ enum What {
     Service(service::ServiceArgs),
     #[command(visible_alias = "cm")]
     Configmap(config::ConfigMapArgs),
-    Secret(config::SecretArgs),
+    Secret(secret::SecretArgs),
+    Job(batch::JobArgs),
+    #[command(visible_alias = "cj")]
+    Cronjob(batch::CronJobArgs),
+    #[command(visible_alias = "ing")]
+    Ingress(ingress::IngressArgs),
+    #[command(visible_alias = "sa")]
+    Serviceaccount(policy::ServiceAccountArgs),
+    Role(rbac::RoleArgs),
+    Clusterrole(rbac::ClusterRoleArgs),
+    Rolebinding(rbac::RoleBindingArgs),
+    Clusterrolebinding(rbac::ClusterRoleBindingArgs),
+    #[command(visible_alias = "resourcequota")]
+    Quota(policy::QuotaArgs),
+    #[command(visible_alias = "pdb")]
+    Poddisruptionbudget(policy::BudgetArgs),
+    #[command(visible_alias = "pc")]
+    Priorityclass(policy::PriorityClassArgs),
+    Token(token::TokenArgs),
 }
 
 pub async fn run(args: CreateArgs, cx: &Context) -> Result<(), Failure> {
@@ -62,11 +89,25 @@ pub async fn run(args: CreateArgs, cx: &Context) -> Result<(), Failure> {
         Some(What::Namespace(args)) => (workload::namespace(&args), args.how),
         Some(What::Service(args)) => service::service(args)?,
         Some(What::Configmap(args)) => (config::config_map(&args)?, args.how),
-        Some(What::Secret(args)) => config::secret(args)?,
+        Some(What::Secret(args)) => secret::secret(args)?,
+        Some(What::Job(args)) => (batch::job(&args, cx).await?, args.how),
+        Some(What::Cronjob(args)) => (batch::cron_job(&args), args.how),
+        Some(What::Ingress(args)) => (ingress::ingress(&args)?, args.how),
+        Some(What::Serviceaccount(args)) => (policy::service_account(&args), args.how),
+        Some(What::Role(args)) => (rbac::role(&args)?, args.how),
+        Some(What::Clusterrole(args)) => (rbac::cluster_role(&args)?, args.how),
+        Some(What::Rolebinding(args)) => (rbac::role_binding(&args)?, args.how),
+        Some(What::Clusterrolebinding(args)) => (rbac::cluster_role_binding(&args)?, args.how),
+        Some(What::Quota(args)) => (policy::quota(&args)?, args.how),
+        Some(What::Poddisruptionbudget(args)) => (policy::budget(&args)?, args.how),
+        Some(What::Priorityclass(args)) => (policy::priority_class(&args), args.how),
+        Some(What::Token(args)) => return token::run(args, cx).await,
     };
     let kind = kind_of(&object)?;
     let failing = match kind.kind {
-        "Namespace" => None,
+        "Namespace" | "Role" | "ClusterRole" => None,
+        "ResourceQuota" => Some("failed to create quota: ".to_string()),
+        "PodDisruptionBudget" => Some("failed to create poddisruptionbudgets: ".to_string()),
         "Service" => {
             Some(format!("failed to create {} service: ", object["spec"]["type"].as_str().unwrap_or("ClusterIP")))
         }
@@ -146,6 +187,7 @@ async fn send(sent: Sent<'_>, how: &HowArgs, cx: &Context) -> Result<Value, Fail
     let Sent { mut object, kind, namespace, source, word, failing } = sent;
     let output = Output::parse(&how.output)?;
     let dry = dry_run(how.dry_run.as_deref())?;
+    how.record.note(&mut object);
     if how.save_config {
         super::apply::remember(&mut object);
     }

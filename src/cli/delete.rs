@@ -11,20 +11,15 @@ use super::hint;
 use super::output::Output;
 use super::path::Query;
 use super::resource;
+use super::target::TargetArgs;
 use super::{Context, Failure, duration, files, print};
 use crate::object::kind::KindRef;
 
 /// Delete objects
 #[derive(Debug, Args)]
 pub struct DeleteArgs {
-    /// TYPE NAME..., TYPE/NAME..., or TYPE with -l or --all
-    #[arg(value_name = "TYPE[/NAME]")]
-    resources: Vec<String>,
     #[command(flatten)]
-    files: files::FileArgs,
-    /// All objects with these labels
-    #[arg(short = 'l', long)]
-    selector: Option<String>,
+    targets: TargetArgs,
     /// All objects with these fields
     #[arg(long)]
     field_selector: Option<String>,
@@ -146,22 +141,22 @@ fn grace_period(args: &DeleteArgs) -> Result<Option<i64>, Failure> {
 
 /// What is to be deleted; `true` when it was found by listing, so that it may well be gone by now.
 async fn targets(args: &DeleteArgs, cx: &Context) -> Result<(Vec<Target>, bool), Failure> {
-    if args.files.is_given() {
-        if !args.resources.is_empty() {
+    if args.targets.files.is_given() {
+        if !args.targets.resources.is_empty() {
             return Err(Failure::error(
                 "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
             ));
         }
-        let documents = files::read(&args.files, files::Purpose::Name, cx)?.into_iter();
+        let documents = files::read(&args.targets.files, files::Purpose::Name, cx)?.into_iter();
         let target =
             |d: files::Document| Target { kind: d.kind, namespace: d.namespace, name: d.name, source: Some(d.source) };
         return Ok((documents.map(target).collect(), false));
     }
-    if args.resources.is_empty() {
+    if args.targets.resources.is_empty() {
         return Err(super::nothing_given());
     }
-    let resources = resource::parse(&args.resources, "delete")?;
-    let by_list = args.all || args.selector.is_some() || args.field_selector.is_some();
+    let resources = resource::parse(&args.targets.resources, "delete")?;
+    let by_list = args.all || args.targets.selector.is_some() || args.field_selector.is_some();
     if resources.names() > 0 {
         if args.all {
             return Err(Failure::error("name cannot be provided when a selector is specified or --all is set"));
@@ -181,7 +176,7 @@ async fn targets(args: &DeleteArgs, cx: &Context) -> Result<(Vec<Target>, bool),
         return Err(failure.hint(format!("name it ({first} NAME), or delete all of them with --all")));
     }
     let query = Query::new()
-        .with_some("labelSelector", args.selector.as_deref())
+        .with_some("labelSelector", args.targets.selector.as_deref())
         .with_some("fieldSelector", args.field_selector.as_deref());
     let mut targets = Vec::new();
     for asked in &resources.asked {

@@ -29,6 +29,17 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     if text.is_empty() { Err(invalid()) } else { Duration::try_from_secs_f64(total).map_err(|_| invalid()) }
 }
 
+/// As Go prints it: `5s`, `1m30s`, `1h0m0s`; parts of a second only below one.
+pub fn text(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0) if !duration.is_zero() => format!("{}ms", duration.as_millis()),
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m{s}s"),
+        (h, m, s) => format!("{h}h{m}m{s}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +53,13 @@ mod tests {
         }
         for bad in ["", "30", "s", "1d", "1s2", "x", "99999999999999999999999h"] {
             assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn durations_as_go_prints_them() {
+        for same in ["5s", "1m30s", "1h0m0s", "0s", "500ms"] {
+            assert_eq!(parse(same).map(text).as_deref(), Ok(same));
         }
     }
 }

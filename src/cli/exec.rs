@@ -8,12 +8,9 @@ use super::stream::{self, Wishes};
 use super::{Context, Failure, hint, pods};
 use crate::object::kind;
 
-/// Run a command in a container
+/// Which container's streams, and how they are joined with the user's.
 #[derive(Debug, Args)]
-pub struct ExecArgs {
-    /// POD, or TYPE/NAME for one of its pods
-    #[arg(value_name = "POD")]
-    pod: Vec<String>,
+struct StreamArgs {
     /// The container; the pod's first if not given
     #[arg(short, long)]
     container: Option<String>,
@@ -26,6 +23,16 @@ pub struct ExecArgs {
     /// No messages beside the command's own
     #[arg(short, long)]
     quiet: bool,
+}
+
+/// Run a command in a container
+#[derive(Debug, Args)]
+pub struct ExecArgs {
+    /// POD, or TYPE/NAME for one of its pods
+    #[arg(value_name = "POD")]
+    pod: Vec<String>,
+    #[command(flatten)]
+    streams: StreamArgs,
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -36,18 +43,8 @@ pub struct AttachArgs {
     /// POD, or TYPE/NAME for one of its pods
     #[arg(value_name = "POD", required = true)]
     pod: Vec<String>,
-    /// The container; the pod's first if not given
-    #[arg(short, long)]
-    container: Option<String>,
-    /// Hand on standard input
-    #[arg(short = 'i', long)]
-    stdin: bool,
-    /// A terminal
-    #[arg(short, long)]
-    tty: bool,
-    /// No messages beside the command's own
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    streams: StreamArgs,
 }
 
 pub async fn run(args: ExecArgs, cx: &Context) -> Result<(), Failure> {
@@ -67,8 +64,8 @@ pub async fn run(args: ExecArgs, cx: &Context) -> Result<(), Failure> {
     }
     let pod = pods::find_one(cx, &args.pod, "exec").await?;
     refuse_completed(&pod, "exec into")?;
-    let container = pods::container(&pod, args.container.as_deref(), args.quiet)?;
-    let wishes = Wishes::new(args.stdin, args.tty);
+    let container = pods::container(&pod, args.streams.container.as_deref(), args.streams.quiet)?;
+    let wishes = Wishes::new(args.streams.stdin, args.streams.tty);
     let mut query = Query::new();
     for word in args.command {
         query = query.with("command", word);
@@ -82,13 +79,13 @@ pub async fn run(args: ExecArgs, cx: &Context) -> Result<(), Failure> {
 pub async fn attach(args: AttachArgs, cx: &Context) -> Result<(), Failure> {
     let pod = pods::find_one(cx, &args.pod, "attach").await?;
     refuse_completed(&pod, "attach a container in")?;
-    let container = pods::container(&pod, args.container.as_deref(), args.quiet)?;
+    let container = pods::container(&pod, args.streams.container.as_deref(), args.streams.quiet)?;
     // A container that was made without a terminal has none to join.
-    let tty = args.tty && has_tty(&pod, &container);
-    if args.tty && !tty && !args.quiet {
+    let tty = args.streams.tty && has_tty(&pod, &container);
+    if args.streams.tty && !tty && !args.streams.quiet {
         eprintln!("error: Unable to use a TTY - container {container} did not allocate one");
     }
-    let code = join(cx, &pod, &container, Wishes::new(args.stdin, tty), args.quiet).await?;
+    let code = join(cx, &pod, &container, Wishes::new(args.streams.stdin, tty), args.streams.quiet).await?;
     stream::terminated(code)
 }
 

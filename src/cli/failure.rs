@@ -86,10 +86,7 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Status(status) => Failure::verbatim(status.for_people()),
-            ClientError::NoLab { .. } | ClientError::Denied { .. } | ClientError::Silent { .. } => {
-                Failure::error(error)
-            }
-            ClientError::Broken { .. } => Failure::error(error),
+            other => Failure::error(other),
         }
     }
 }

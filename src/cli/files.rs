@@ -15,7 +15,8 @@ pub struct FileArgs {
     /// Directories with all that is below them
     #[arg(short = 'R', long)]
     pub recursive: bool,
-    #[arg(short, long, hide = true)]
+    /// A directory with a kustomization.yaml (needs kustomize or Kubernetes' own kubectl)
+    #[arg(short, long, value_name = "DIR")]
     pub kustomize: Option<String>,
 }
 
@@ -56,12 +57,14 @@ impl Document {
 
 /// Reads all files; with a problem in one of them, nothing is returned. What was put right on the way is told.
 pub fn read(args: &FileArgs, purpose: Purpose, cx: &Context) -> Result<Vec<Document>, Failure> {
-    if args.kustomize.is_some() {
-        return Err(
-            Failure::error("kustomizations are not supported").hint("build it elsewhere, and apply the result with -f")
-        );
+    let mut inputs: Vec<Input> = args.filename.iter().map(|name| Input::from_argument(name)).collect();
+    if let Some(directory) = &args.kustomize {
+        if !inputs.is_empty() {
+            return Err(Failure::error("only one of -f or -k can be specified"));
+        }
+        let bytes = super::kustomize::build(directory)?.into_bytes();
+        inputs.push(Input::Bytes { name: directory.clone(), bytes });
     }
-    let inputs: Vec<Input> = args.filename.iter().map(|name| Input::from_argument(name)).collect();
     let manifests = manifest::read(&inputs, Options { recursive: args.recursive }).map_err(failure)?;
     for note in manifests.iter().flat_map(|m| &m.notes) {
         eprintln!("Warning: {note}");

@@ -113,7 +113,8 @@ fn in_kubectls_words(error: &clap::Error, command: &Command, argv: &[OsString]) 
         }
         ErrorKind::InvalidSubcommand => {
             let word = context(ContextKind::InvalidSubcommand);
-            unknown_command(&word, command, &path)
+            let before: Vec<OsString> = argv.iter().take_while(|arg| **arg != *word).cloned().collect();
+            unknown_command(&word, command, &command_path(command, &before))
         }
         ErrorKind::MissingRequiredArgument => {
             let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else {
@@ -161,6 +162,12 @@ fn unknown_flag(flag: &str, argv: &[OsString], path: &[String], root: &Command) 
         command = command.find_subcommand(name)?;
     }
     let see = format!("See '{} --help' for usage.", path.join(" "));
+    if !flag.starts_with('-') {
+        let failure = Failure::error(format!("unexpected argument \"{flag}\" for \"{}\"\n{see}", path.join(" ")));
+        // Beside the verbs every command of lab is about one lab.
+        let is_labs = root.get_name() == "lab" && command.get_positionals().next().is_none();
+        return Some(if is_labs { failure.hint(format!("a lab is named by --name {flag}")) } else { failure });
+    }
     let Some(long) = flag.strip_prefix("--") else {
         let short = flag.trim_start_matches('-').chars().next()?;
         let whole = argv
@@ -246,6 +253,14 @@ mod tests {
             (
                 "kubectl create deployment x",
                 "error: required flag(s) \"image\" not set\nSee 'kubectl create deployment --help' for usage.",
+            ),
+            (
+                "lab kueectl get pods",
+                "error: unknown command \"kueectl\" for \"lab\"\nhint: lab --help lists all commands",
+            ),
+            (
+                "lab down class",
+                "error: unexpected argument \"class\" for \"lab down\"\nSee 'lab down --help' for usage.\nhint: a lab is named by --name class",
             ),
             (
                 "kubectl create deployment x --image",

@@ -51,9 +51,12 @@ async fn wait_for_one(client: &Client, going: &Going) -> Result<(), ClientError>
             Err(error) => return Err(error),
         };
         // The server may end a watch at any time; then the object is looked at again.
-        while let Ok(Some((event, _))) = events.event().await {
-            if event == "DELETED" {
-                return Ok(());
+        loop {
+            match events.event().await {
+                Ok(Some((event, _))) if event == "DELETED" => return Ok(()),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(ClientError::Status(_)) => break,
+                Err(error) => return Err(error),
             }
         }
         // A server that ends every watch at once must not be asked in a tight loop.

@@ -64,7 +64,7 @@ struct LabContext {
 }
 
 /// The file that kubectl would write to: of a list in `$KUBECONFIG` the first that is there, else the last.
-fn file_of(variable: Option<&str>, home: Option<PathBuf>) -> Result<PathBuf, Failure> {
+pub fn file_of(variable: Option<&str>, home: Option<PathBuf>) -> Result<PathBuf, Failure> {
     let listed: Vec<PathBuf> =
         variable.unwrap_or_default().split(':').filter(|p| !p.is_empty()).map(PathBuf::from).collect();
     let existing = listed.iter().find(|path| path.exists()).or(listed.last()).cloned();
@@ -137,7 +137,7 @@ fn merge_into(path: &Path, lab: &LabContext) -> Result<(), Failure> {
 
 /// Replaces a file with one that only its owner may read. It belongs to whom it belonged before, or to whom the
 /// directory belongs: under sudo that is mostly not the one who writes.
-fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+pub fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !parent.exists() {
         fs::DirBuilder::new().recursive(true).mode(0o750).create(parent)?;

@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use super::change::{CHANGE_CAUSE, RecordArgs};
 use super::path::{self, Query};
 use super::{Context, Failure, dry_run, files, hint, output, print, scale};
 
@@ -42,6 +43,10 @@ struct ChangeArgs {
     /// client or server: change nothing
     #[arg(long, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "client")]
     dry_run: Option<String>,
+    #[arg(long, hide = true)]
+    field_manager: Option<String>,
+    #[command(flatten)]
+    record: RecordArgs,
 }
 
 /// Which of the two it is, in kubectl's words.
@@ -50,6 +55,19 @@ struct Words {
     verb: &'static str,
     noun: &'static str,
     done: &'static str,
+}
+
+impl Words {
+    /// kubectl says this of labels otherwise than of annotations.
+    fn clash(&self, taken: &[String]) -> String {
+        match self.field {
+            "labels" => taken.join(", and --overwrite is false\n") + ", and --overwrite is false",
+            _ => {
+                let noun = self.noun;
+                format!("--overwrite is false but found the following declared {noun}(s): {}", taken.join("; "))
+            }
+        }
+    }
 }
 
 const LABEL: Words = Words { field: "labels", verb: "label", noun: "label", done: "labeled" };
@@ -106,12 +124,13 @@ async fn change(args: ChangeArgs, words: &Words, cx: &Context) -> Result<(), Fai
             .iter()
             .filter_map(|(key, new)| {
                 let old = now.get(key)?.as_str()?;
-                let clash = !args.overwrite && new.as_deref().is_some_and(|new| new != old);
-                clash.then(|| format!("'{key}' already has a value ({old}), and --overwrite is false"))
+                // The cause of a change is there to be written anew with each.
+                let clash = !args.overwrite && key != CHANGE_CAUSE && new.as_deref().is_some_and(|new| new != old);
+                clash.then(|| format!("'{key}' already has a value ({old})"))
             })
             .collect();
         if !taken.is_empty() {
-            failures.push(Failure::error(taken.join("\n")).hint("add --overwrite to change it"));
+            failures.push(Failure::error(words.clash(&taken)).hint("add --overwrite to change it"));
             continue;
         }
         for (key, _) in pairs.iter().filter(|(key, new)| new.is_none() && !now.contains_key(key)) {
@@ -121,7 +140,8 @@ async fn change(args: ChangeArgs, words: &Words, cx: &Context) -> Result<(), Fai
         let changes = patch.iter().any(|(key, new)| now.get(key).unwrap_or(&Value::Null) != new);
         if changes && dry != Some(super::DRY_CLIENT) {
             let query = Query::new().with_some("dryRun", dry.map(|_| "All"));
-            let patch = json!({"metadata": {words.field: patch}});
+            let mut patch = json!({"metadata": {words.field: patch}});
+            args.record.note(&mut patch);
             cx.client.merge_patch(&query.on(&path::object(kind, &namespace, &name)), &patch).await?;
         }
         let only_removes = words.done == "labeled" && pairs.iter().all(|(_, new)| new.is_none());

@@ -4,15 +4,25 @@
 mod about;
 mod api_status;
 mod apply;
+mod auth;
+mod autoscale;
+mod change;
 pub mod client;
+mod config;
+mod cp;
 mod create;
 pub mod custom;
 mod delete;
 mod describe;
+mod diff;
 pub mod doctor;
 pub mod down;
+mod drain;
 mod duration;
+mod edit;
+mod events;
 mod exec;
+mod explain;
 mod expose;
 mod failure;
 mod files;
@@ -21,25 +31,33 @@ mod get;
 mod gone;
 mod hint;
 mod kubeconfig;
+mod kustomize;
 mod label;
 mod labs;
 mod logs;
 mod meta;
 mod node;
 pub mod output;
+mod patch;
 pub mod path;
 pub mod plan;
 mod pods;
+mod port_forward;
+mod ports;
+mod replace;
 mod resource;
 mod rollout;
 mod run;
 mod scale;
 mod service;
+mod set;
 pub mod status;
 mod stream;
 mod table;
 mod tabs;
+mod target;
 mod tty;
+mod unsupported;
 pub mod up;
 mod wait;
 mod yaml_out;
@@ -115,6 +133,7 @@ pub enum MachineCommand {
 pub enum Verb {
     Get(get::GetArgs),
     Describe(describe::DescribeArgs),
+    Explain(explain::ExplainArgs),
     Create(create::CreateArgs),
     Apply(apply::ApplyArgs),
     Delete(delete::DeleteArgs),
@@ -123,15 +142,34 @@ pub enum Verb {
     Run(run::RunArgs),
     Exec(exec::ExecArgs),
     Attach(exec::AttachArgs),
+    PortForward(port_forward::PortForwardArgs),
+    Cp(cp::CpArgs),
     #[command(alias = "log")]
     Logs(logs::LogsArgs),
     Label(label::LabelArgs),
     Annotate(label::AnnotateArgs),
     Rollout(rollout::RolloutArgs),
+    Set(set::SetArgs),
+    Edit(edit::EditArgs),
+    Patch(patch::PatchArgs),
+    Replace(replace::ReplaceArgs),
+    Diff(diff::DiffArgs),
+    Cordon(drain::CordonArgs),
+    Uncordon(drain::UncordonArgs),
+    Drain(drain::DrainArgs),
+    Taint(drain::taint::TaintArgs),
     Wait(wait::WaitArgs),
     Version(about::VersionArgs),
     ApiResources(about::ApiResourcesArgs),
+    ApiVersions(about::ApiVersionsArgs),
     ClusterInfo(about::ClusterInfoArgs),
+    Autoscale(autoscale::AutoscaleArgs),
+    Auth(auth::AuthArgs),
+    Config(config::ConfigArgs),
+    Events(events::EventsArgs),
+    Kustomize(kustomize::KustomizeArgs),
+    #[command(flatten)]
+    Unsupported(unsupported::Unsupported),
 }
 
 /// What every verb needs to know.
@@ -185,9 +223,11 @@ pub fn parse(argv: Vec<OsString>) -> Result<Parsed, u8> {
 /// What a command needs to know about the lab it is for.
 pub fn context(global: &Global, lab: Option<&str>) -> Context {
     let lab = lab.map(str::to_string).or_else(|| std::env::var("LAB_NAME").ok());
+    let client = labs::client(lab.as_deref(), global.api_socket.as_deref());
+    let namespace = global.namespace.clone().or_else(|| config::namespace_of(client.lab()));
     Context {
-        client: labs::client(lab.as_deref(), global.api_socket.as_deref()),
-        namespace: global.namespace.clone().unwrap_or_else(|| "default".into()),
+        client,
+        namespace: namespace.unwrap_or_else(|| "default".into()),
         namespace_given: global.namespace.is_some(),
     }
 }
@@ -225,6 +265,7 @@ async fn dispatch(verb: Verb, cx: &Context) -> Result<(), Failure> {
     match verb {
         Verb::Get(args) => get::run(args, cx).await,
         Verb::Describe(args) => describe::run(args, cx).await,
+        Verb::Explain(args) => explain::run(args, cx).await,
         Verb::Create(args) => create::run(args, cx).await,
         Verb::Apply(args) => apply::run(args, cx).await,
         Verb::Delete(args) => delete::run(args, cx).await,
@@ -233,13 +274,31 @@ async fn dispatch(verb: Verb, cx: &Context) -> Result<(), Failure> {
         Verb::Run(args) => run::run(args, cx).await,
         Verb::Exec(args) => exec::run(args, cx).await,
         Verb::Attach(args) => exec::attach(args, cx).await,
+        Verb::PortForward(args) => port_forward::run(args, cx).await,
+        Verb::Cp(args) => cp::run(args, cx).await,
         Verb::Logs(args) => logs::run(args, cx).await,
         Verb::Label(args) => label::label(args, cx).await,
         Verb::Annotate(args) => label::annotate(args, cx).await,
         Verb::Rollout(args) => rollout::run(args, cx).await,
+        Verb::Set(args) => set::run(args, cx).await,
+        Verb::Edit(args) => edit::run(args, cx).await,
+        Verb::Patch(args) => patch::run(args, cx).await,
+        Verb::Replace(args) => replace::run(args, cx).await,
+        Verb::Diff(args) => diff::run(args, cx).await,
+        Verb::Cordon(args) => drain::cordon(args, cx).await,
+        Verb::Uncordon(args) => drain::uncordon(args, cx).await,
+        Verb::Drain(args) => drain::drain(args, cx).await,
+        Verb::Taint(args) => drain::taint::run(args, cx).await,
         Verb::Wait(args) => wait::run(args, cx).await,
         Verb::Version(args) => about::version(args, cx).await,
         Verb::ApiResources(args) => about::api_resources(&args),
+        Verb::ApiVersions(_) => about::api_versions(cx).await,
+        Verb::Autoscale(args) => autoscale::run(args, cx).await,
+        Verb::Auth(args) => auth::run(args, cx).await,
+        Verb::Config(args) => config::run(args, cx),
+        Verb::Events(args) => events::run(args, cx).await,
+        Verb::Kustomize(args) => kustomize::run(&args),
+        Verb::Unsupported(verb) => Err(unsupported::run(&verb)),
         Verb::ClusterInfo(_) => about::cluster_info(cx).await,
     }
 }

@@ -1,4 +1,9 @@
-//! `rollout status` and `rollout restart`.
+//! `rollout`: how the replacement of a workload's pods goes on, and the revisions it goes between.
+
+mod history;
+mod pause;
+mod revisions;
+mod undo;
 
 use std::time::Duration;
 
@@ -7,10 +12,11 @@ use serde_json::{Value, json};
 
 use super::client::As;
 use super::path::{self, Query};
+use super::target::TargetArgs;
 use super::{Context, Failure, duration, files, pods, print, scale};
 use crate::object::kind::{self, KindRef};
 
-/// Watch or start the replacement of a workload's pods
+/// Watch, start, stop or take back the replacement of a workload's pods
 #[derive(Debug, Args)]
 pub struct RolloutArgs {
     #[command(subcommand)]
@@ -23,6 +29,12 @@ enum What {
     Status(StatusArgs),
     /// Replace all pods
     Restart(RestartArgs),
+    History(history::HistoryArgs),
+    Undo(undo::UndoArgs),
+    /// Let changes of a Deployment wait until it is resumed
+    Pause(pause::PauseArgs),
+    /// Let a paused Deployment go on
+    Resume(pause::PauseArgs),
 }
 
 #[derive(Debug, Args)]
@@ -43,19 +55,17 @@ struct StatusArgs {
 
 #[derive(Debug, Args)]
 struct RestartArgs {
-    /// TYPE NAME..., TYPE/NAME..., or TYPE for all of them
-    #[arg(value_name = "TYPE[/NAME]")]
-    resources: Vec<String>,
     #[command(flatten)]
-    files: files::FileArgs,
-    /// All with these labels
-    #[arg(short = 'l', long)]
-    selector: Option<String>,
+    targets: TargetArgs,
 }
 
 pub async fn run(args: RolloutArgs, cx: &Context) -> Result<(), Failure> {
     match args.what {
         What::Restart(args) => restart(args, cx).await,
+        What::History(args) => history::run(args, cx).await,
+        What::Undo(args) => undo::run(args, cx).await,
+        What::Pause(args) => pause::pause(args, cx).await,
+        What::Resume(args) => pause::resume(args, cx).await,
         What::Status(args) => {
             let timeout = Some(args.timeout).filter(|t| !t.is_zero());
             let all = async {
@@ -79,12 +89,19 @@ pub async fn run(args: RolloutArgs, cx: &Context) -> Result<(), Failure> {
 async fn restart(args: RestartArgs, cx: &Context) -> Result<(), Failure> {
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let mut failures = Vec::new();
+    let TargetArgs { resources, files, selector } = args.targets;
     for (kind, namespace, name) in
-        scale::named(&args.resources, &args.files, true, args.selector.as_deref(), "rollout restart", cx).await?
+        scale::named(&resources, &files, true, selector.as_deref(), "rollout restart", cx).await?
     {
         if !has_rollouts(kind) {
             failures
                 .push(Failure::error(format!("{}.{} \"{name}\" restarting is not supported", kind.plural, kind.group)));
+            continue;
+        }
+        let object = cx.client.find(kind, &namespace, &name).await?;
+        if object.is_some_and(|o| o.pointer("/spec/paused").and_then(Value::as_bool) == Some(true)) {
+            let why = "can't restart paused deployment (run rollout resume first)";
+            failures.push(Failure::error(format!("{} \"{name}\" {why}", kind.resource())));
             continue;
         }
         let annotations = json!({"kubectl.kubernetes.io/restartedAt": now});

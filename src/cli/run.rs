@@ -117,7 +117,7 @@ fn check(args: &RunArgs, attach: bool) -> Result<(), Failure> {
         return Err(Failure::error("-i/--stdin is required for containers with -t/--tty=true"));
     }
     if args.expose && args.port.is_none() {
-        return Err(Failure::error("must set --port when exposing a service"));
+        return Err(Failure::error("--port must be set when exposing a service"));
     }
     Ok(())
 }
@@ -212,13 +212,12 @@ async fn attend(args: &RunArgs, cx: &Context, made: &Value) -> Result<u8, Failur
     } else {
         let wishes = Wishes::new(args.stdin, args.tty);
         match exec::join(cx, &pod, &container, wishes, args.quiet).await {
-            // Without restarts the pod's own word about its end counts.
-            Ok(code) if args.restart != "Never" => return Ok(code),
+            // How it ended stands in the pod.
             Ok(_) => {}
             Err(failure) => {
                 // A command that was faster than its reader has left its words in the log.
                 let now = cx.client.get(&kind::POD, &cx.namespace, name).await?;
-                if pods::phase(&now) == "Running" && !failure.message.ends_with("is not running") {
+                if pods::phase(&now) == "Running" && !failure.message.contains("container not found") {
                     let why = &failure.message;
                     eprintln!("warning: couldn't attach to pod/{name}, falling back to streaming logs: {why}");
                 }

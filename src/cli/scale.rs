@@ -3,6 +3,8 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::change::{CHANGE_CAUSE, RecordArgs};
+use super::output::{self, Output};
 use super::path::{self, Query};
 use super::{Context, Failure, dry_run, files, hint, print, resource};
 use crate::object::kind::{self, KindRef};
@@ -30,8 +32,13 @@ pub struct ScaleArgs {
     /// client or server: change nothing
     #[arg(long, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "client")]
     dry_run: Option<String>,
+    /// yaml, json, name or jsonpath=TEMPLATE: print the objects, and not a sentence each
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    output: String,
     #[arg(long, hide = true)]
     timeout: Option<String>,
+    #[command(flatten)]
+    record: RecordArgs,
 }
 
 pub async fn run(args: ScaleArgs, cx: &Context) -> Result<(), Failure> {
@@ -85,8 +92,20 @@ async fn scale_one(
                 Failure::error(format!("no objects passed to scale {} \"{name}\" not found", kind.resource()));
             return Err(failure.hints(hint::for_missing(cx, kind, namespace, name).await));
         }
+        if let Some(cause) = args.record.cause().filter(|_| dry.is_none()) {
+            let patch = json!({"metadata": {"annotations": {CHANGE_CAUSE: cause}}});
+            cx.client.merge_patch(&path::object(kind, namespace, name), &patch).await?;
+        }
     }
-    print(&format!("{}/{name} scaled{}\n", kind.singular_resource(), dry.unwrap_or_default()))
+    let output = Output::parse(&args.output)?;
+    if output.is_table() {
+        return print(&format!("{}/{name} scaled{}\n", kind.singular_resource(), dry.unwrap_or_default()));
+    }
+    let mut object = cx.client.get(kind, namespace, name).await?;
+    if let (Some(spec), Some(_)) = (object.get_mut("spec").and_then(Value::as_object_mut), dry) {
+        spec.insert("replicas".into(), args.replicas.into());
+    }
+    print(&output::objects(&output, vec![object], true, true)?)
 }
 
 /// The objects that a verb is to change: named, in files, or found by label; each as kind, namespace and name.

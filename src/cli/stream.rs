@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{self, Message, client::IntoClientRequest as _};
 
@@ -54,14 +55,25 @@ impl Wishes {
 
 /// Opens the stream at `path`.
 pub async fn open(client: &Client, path: &str) -> Result<Open, ClientError> {
+    let (socket, protocol) = upgrade(client, path, PROTOCOLS, "opening a stream to the command").await?;
+    Ok(Open { can_close: protocol == V5, socket, client: client.clone() })
+}
+
+/// A WebSocket to `path`, and the one of `protocols` that the API has chosen.
+pub async fn upgrade(
+    client: &Client,
+    path: &str,
+    protocols: &'static str,
+    doing: &str,
+) -> Result<(WebSocketStream<UnixStream>, String), ClientError> {
     let socket = client.connect().await?;
-    let doing = "opening a stream to the command";
     let mut request = format!("ws://lab{path}").into_client_request().map_err(|e| client.broken(doing, e))?;
-    request.headers_mut().insert("Sec-WebSocket-Protocol", hyper::header::HeaderValue::from_static(PROTOCOLS));
+    request.headers_mut().insert("Sec-WebSocket-Protocol", hyper::header::HeaderValue::from_static(protocols));
     match tokio_tungstenite::client_async(request, socket).await {
         Ok((socket, response)) => {
             let protocol = response.headers().get("Sec-WebSocket-Protocol").and_then(|p| p.to_str().ok());
-            Ok(Open { can_close: protocol == Some(V5), socket, client: client.clone() })
+            let protocol = protocol.unwrap_or_default().to_string();
+            Ok((socket, protocol))
         }
         Err(tungstenite::Error::Http(response)) => {
             let body = response.body().as_deref().unwrap_or_default();
@@ -140,6 +152,54 @@ impl Open {
         };
         drop(raw);
         code
+    }
+}
+
+impl Open {
+    /// Hands `input` to the command, which ends with it, and what the command writes to `output`; its errors go to
+    /// standard error. The command's exit code.
+    pub async fn exchange(
+        self,
+        mut input: Option<mpsc::Receiver<Bytes>>,
+        output: mpsc::Sender<Bytes>,
+    ) -> Result<u8, Failure> {
+        let (mut sink, mut source) = self.socket.split();
+        let client = self.client;
+        let send = async {
+            while let Some(input) = &mut input {
+                let Some(bytes) = input.recv().await else {
+                    let _ = sink.send(message(CLOSE, &[STDIN])).await;
+                    break;
+                };
+                if sink.send(message(STDIN, &bytes)).await.is_err() {
+                    break;
+                }
+            }
+            std::future::pending().await
+        };
+        let receive = async {
+            let mut err = tokio::io::stderr();
+            while let Some(frame) = source.next().await {
+                let data = match frame {
+                    Ok(Message::Binary(data)) => data,
+                    Ok(Message::Close(_)) => break,
+                    Ok(_) => continue,
+                    Err(error) => return Err(client.broken("reading the command's output", error).into()),
+                };
+                match (data.first(), data.slice(data.len().min(1)..)) {
+                    // Whoever wanted it tells himself why he does not any more.
+                    (Some(&STDOUT), bytes) => drop(output.send(bytes).await),
+                    (Some(&STDERR), bytes) => write_all(&mut err, &bytes).await?,
+                    (Some(&ERROR), bytes) => return exit_code(&bytes),
+                    _ => {}
+                }
+            }
+            Err(client.broken("running a command", "it ended without a word").into())
+        };
+        tokio::select! {
+            code = receive => code,
+            never = send => never,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use crate::object::changes::Change;
 use crate::object::lab::Period;
 use crate::report::Report;
 
@@ -32,6 +33,9 @@ pub struct UpArgs {
     #[arg(short, long, value_name = "FORMAT", value_parser = ["json"])]
     pub output: Option<String>,
 }
+
+/// How many changed fields of an object are named.
+const SHOWN_CHANGES: usize = 3;
 
 /// Tells a user what happens: a line that is rewritten on a terminal, plain lines elsewhere, nothing for programs.
 pub struct Progress {
@@ -120,6 +124,19 @@ fn print_line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
+/// `: spec.replicas 2 -> 3, spec.template.spec.containers[web].image nginx:1.14 -> nginx:1.16 (new pods)`; what comes
+/// behind the name of an object that was configured.
+pub fn what_changed(changes: Vec<Change>, effect: Option<&str>) -> String {
+    if changes.is_empty() {
+        return String::new();
+    }
+    let more = changes.len().saturating_sub(SHOWN_CHANGES);
+    let shown: Vec<String> = changes.iter().take(SHOWN_CHANGES).map(ToString::to_string).collect();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let effect = effect.map(|effect| format!(" ({effect})")).unwrap_or_default();
+    format!(": {}{more}{effect}", shown.join(", "))
+}
+
 /// The short summary that ends a successful `up`.
 pub fn summary(report: &Report, elapsed: Duration, changed: bool) -> String {
     let pods = report.pods.iter().filter(|pod| pod.namespace != "kube-system").count();
@@ -173,5 +190,21 @@ pub fn failure(report: &Report) -> String {
     if text.is_empty() {
         text.push_str("the kernel has not been brought up to the objects yet\n");
     }
+    // Whoever prints it ends the line.
+    text.truncate(text.trim_end().len());
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_changes_are_named_and_the_others_counted() {
+        let change = |n: i64| Change { field: format!("data.f{n}"), from: Some(n.into()), to: Some((n + 1).into()) };
+        let of = |n: i64, effect| what_changed((0..n).map(change).collect(), effect);
+        assert_eq!(of(0, None), "");
+        assert_eq!(of(1, Some("new pods")), ": data.f0 0 -> 1 (new pods)");
+        assert_eq!(of(5, None), ": data.f0 0 -> 1, data.f1 1 -> 2, data.f2 2 -> 3 and 2 more");
+    }
 }

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::change::Target;
 use super::client::As;
 use super::gone::{self, Going};
 use super::jsonpath::{self, Template};
+use super::output::{self, Output};
 use super::path::Query;
-use super::{Context, Failure, duration, files, hint, print, scale};
+use super::{Context, Failure, duration, files, hint, print, resource, scale};
 use crate::object::kind::KindRef;
 
 /// Wait until objects are as they should be
@@ -21,7 +23,7 @@ pub struct WaitArgs {
     #[command(flatten)]
     files: files::FileArgs,
     /// condition=NAME[=VALUE], jsonpath=TEMPLATE[=VALUE], create or delete
-    #[arg(long = "for", value_name = "WHAT")]
+    #[arg(long = "for", value_name = "WHAT", default_value = "", hide_default_value = true)]
     wanted: String,
     /// How long to wait for all together; 0 looks once, below 0 waits a week
     #[arg(long, default_value = "30s", allow_hyphen_values = true)]
@@ -32,6 +34,15 @@ pub struct WaitArgs {
     /// All with these labels
     #[arg(short = 'l', long)]
     selector: Option<String>,
+    /// All with these values of fields: metadata.name=web
+    #[arg(long)]
+    field_selector: Option<String>,
+    /// In all namespaces
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+    /// name, yaml or json: print the objects, and not a sentence each
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    output: String,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -100,8 +111,8 @@ pub async fn run(args: WaitArgs, cx: &Context) -> Result<(), Failure> {
         _ if args.timeout.starts_with('-') => WEEK,
         timeout => timeout,
     };
-    let selector = args.selector.as_deref();
-    let named = scale::named(&args.resources, &args.files, args.all, selector, "wait", cx).await?;
+    let output = Output::parse(&args.output)?;
+    let named = named(&args, cx).await?;
     if named.is_empty() && wanted != Wanted::Gone {
         return Err(Failure::error("no matching resources found"));
     }
@@ -111,14 +122,49 @@ pub async fn run(args: WaitArgs, cx: &Context) -> Result<(), Failure> {
         let one = wait_for(cx, &wanted, kind, &namespace, &name);
         match tokio::time::timeout_at(until, one).await {
             Ok(Ok(None)) => {}
-            Ok(Ok(Some(word))) => print(&format!("{}/{name} {word}\n", kind.singular_resource()))?,
+            Ok(Ok(Some(word))) if output.is_table() => print(&format!("{}/{name} {word}\n", kind.singular_resource()))?,
+            Ok(Ok(Some(_))) => {
+                let object =
+                    cx.client.find(kind, &namespace, &name).await?.unwrap_or_else(|| remains(kind, &namespace, &name));
+                print(&output::objects(&output, vec![object], true, true)?)?;
+            }
             Ok(Err(failure)) => failures.push(failure),
+            Err(_) if wanted == Wanted::Created => {
+                failures.push(
+                    Failure::error("timed out waiting for the condition").hint(format!("{}/{name}", kind.plural)),
+                );
+            }
             Err(_) => {
                 failures.push(Failure::error(format!("timed out waiting for the condition on {}/{name}", kind.plural)))
             }
         }
     }
     Failure::all(failures)
+}
+
+/// The objects that are waited for, each as kind, namespace and name.
+async fn named(args: &WaitArgs, cx: &Context) -> Result<Vec<Target>, Failure> {
+    let by_list = args.all || args.selector.is_some() || args.field_selector.is_some();
+    if args.files.is_given() || !by_list {
+        return scale::named(&args.resources, &args.files, false, None, "wait", cx).await;
+    }
+    let query = Query::new()
+        .with_some("labelSelector", args.selector.as_deref())
+        .with_some("fieldSelector", args.field_selector.as_deref());
+    let namespace = (!args.all_namespaces).then_some(cx.namespace.as_str());
+    let mut targets = Vec::new();
+    for asked in resource::parse(&args.resources, "wait")?.asked {
+        for item in cx.client.items(asked.kind, namespace, &query).await? {
+            targets.push((asked.kind, hint::namespace_of(&item).to_string(), hint::name_of(&item).to_string()));
+        }
+    }
+    Ok(targets)
+}
+
+/// What is left of an object to print when it is not there any more.
+fn remains(kind: KindRef, namespace: &str, name: &str) -> Value {
+    let metadata = json!({"name": name, "namespace": namespace});
+    json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": metadata})
 }
 
 /// What to say of the object; nothing of one that was gone before.
@@ -176,7 +222,6 @@ fn version_of(object: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn what_can_be_waited_for() {

@@ -6,13 +6,17 @@ use std::io;
 use nix::errno::Errno;
 use nix::libc;
 
-/// Becomes the leader of a session of its own, with nothing to read and nobody to print to.
-pub fn detach() -> io::Result<()> {
+/// Becomes the leader of a session of its own, which no terminal sends signals to.
+pub fn leave_terminal() -> io::Result<()> {
     match nix::unistd::setsid() {
         // EPERM: it leads one already.
-        Ok(_) | Err(Errno::EPERM) => {}
-        Err(errno) => return Err(errno.into()),
+        Ok(_) | Err(Errno::EPERM) => Ok(()),
+        Err(errno) => Err(errno.into()),
     }
+}
+
+/// Has nothing to read from now on, and nobody to print to.
+pub fn close_streams() -> io::Result<()> {
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
     nix::unistd::dup2_stdin(&null)?;
     nix::unistd::dup2_stdout(&null)?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::TcpListener;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,13 +16,14 @@ use super::{ContainerEvent, Event, Kernel, KernelError, LiveContainer, LivePod, 
 use crate::desired::{Container, Nat, Pod, Runtime};
 use crate::diff::Action;
 use crate::layout::Layout;
-use crate::session::{Command, Session, SessionError, Sessions, Target};
+use crate::session::{self, Command, Family, Session, SessionError, Sessions, Target};
 
 /// SIGKILL: the kernel ends all of a node's processes with its first.
 const KILL: i32 = 9;
 
 type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
 type Issue = Box<dyn Fn(&Pod, &str) -> Result<Credentials, String> + Send + Sync>;
+type NetnsOf = Box<dyn Fn(&session::Pod) -> Option<String> + Send + Sync>;
 type Door = Box<dyn Fn(&str, Option<TcpListener>) -> Result<(), String> + Send + Sync>;
 
 pub struct Host {
@@ -33,6 +34,7 @@ pub struct Host {
     on_event: OnEvent,
     issue: Option<Issue>,
     door: Option<Door>,
+    netns_of: Option<NetnsOf>,
 }
 
 #[derive(Clone)]
@@ -64,6 +66,7 @@ impl Host {
             on_event: Arc::new(on_event),
             issue: None,
             door: None,
+            netns_of: None,
         };
         let mut survivors = Survivors { netns: existing.into_iter().collect(), ..Survivors::default() };
         for node in nodes {
@@ -91,6 +94,15 @@ impl Host {
         door: impl Fn(&str, Option<TcpListener>) -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
         self.door = Some(Box::new(door));
+        self
+    }
+
+    /// `netns_of` knows the network namespaces of the pods that are there.
+    pub fn with_pod_netns(
+        mut self,
+        netns_of: impl Fn(&session::Pod) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.netns_of = Some(Box::new(netns_of));
         self
     }
 
@@ -285,6 +297,12 @@ impl Sessions for Host {
                 Err(SessionError::CannotStart(format!("node {name} has no container to attach to")))
             }
         }
+    }
+
+    fn socket(&self, pod: &session::Pod, family: Family) -> Result<OwnedFd, SessionError> {
+        let netns = self.netns_of.as_ref().and_then(|netns_of| netns_of(pod));
+        let netns = netns.ok_or_else(|| SessionError::NotRunning(format!("pod {} is not there any more", pod.name)))?;
+        self.network.tcp_socket(&netns, family).map_err(|error| SessionError::NotRunning(error.to_string()))
     }
 }
 

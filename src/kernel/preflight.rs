@@ -111,8 +111,16 @@ struct Limits {
 /// What an earlier lab left behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Leftover {
-    /// A lab with a run directory and no supervisor.
+    /// A lab that runs and has no supervisor.
     Lab(String),
+    /// A lab of which `lab down` could not remove all: what is left, and who held it.
+    Held(String, Vec<String>),
+    /// A lab with files in its run directory and nothing that runs.
+    Stale(String),
+    /// A lab with objects and no run directory, as after a restart of the machine.
+    Stopped(String),
     /// A symlink of `ip netns` to a namespace that is gone.
     Symlink(PathBuf),
+    /// A link with a lab's name for one, into a namespace that is no lab's here.
+    Link(String),
 }

@@ -2,9 +2,11 @@
 //!
 //! It needs neither the supervisor nor the lab's objects: what is the lab's is what stands in its run directory, the
 //! namespaces bound there, what only exists in those, and the processes whose identity is recorded there. Nothing is
-//! found by its name, so nothing that is not the lab's is touched. An error ends only the step that it happened in.
+//! found by its name, so nothing that is not the lab's is touched. An error ends only the step that it happened in. What
+//! does not go is kept in mind there too, until a later teardown sees it gone.
 
 mod connections;
+mod evidence;
 mod files;
 mod holders;
 mod mounts;
@@ -21,6 +23,8 @@ use crate::kernel::net::directory;
 use crate::kernel::net::space::{Link, Space};
 use crate::kernel::netlink::{Family, Netlink};
 use crate::layout::Layout;
+use evidence::Cable;
+pub use evidence::{left, left_cables};
 pub use files::remove_volumes;
 pub use witness::Witness;
 
@@ -73,12 +77,16 @@ impl fmt::Display for Leftover {
 pub fn teardown(layout: &Layout) -> TeardownReport {
     let mut report = TeardownReport::default();
     let namespaces = namespaces(layout, &mut report.errors);
+    let evidence = evidence::recall(layout);
+    let mut cables_of_before = evidence.as_ref().map(|evidence| evidence.cables.clone()).unwrap_or_default();
     // Both look at the namespaces, and so have to do it while these are held.
-    let witness = Witness::call(&namespaces).map_err(|error| report.errors.push(error.to_string())).ok();
+    let witness = Witness::call(&namespaces, evidence).map_err(|error| report.errors.push(error.to_string())).ok();
     let cables = cables(&namespaces).unwrap_or_else(|error| {
         report.errors.push(error);
         Vec::new()
     });
+    let mut cables: Vec<Cable> = cables.iter().map(Cable::of).collect();
+    cables.append(&mut cables_of_before);
 
     runtime::end_all(layout, &mut report);
     connections::abort_all(&namespaces);
@@ -86,7 +94,10 @@ pub fn teardown(layout: &Layout) -> TeardownReport {
     remove_symlinks(layout, &mut report);
     mounts::remove_all(layout, &mut report);
     if let Some(witness) = witness {
-        witness.see_them_gone(&mut report);
+        witness.see_them_gone(layout, &mut report);
+    }
+    if let Err(error) = evidence::note_cables(layout, &cables) {
+        report.errors.push(format!("cannot keep in mind what is left: {error}"));
     }
     prove_cables_gone(&cables, &mut report);
     files::remove(layout, &mut report);
@@ -127,7 +138,7 @@ pub(crate) fn cables(namespaces: &BTreeMap<String, OwnedFd>) -> Result<Vec<Link>
 }
 
 /// They go with the namespaces at their other ends.
-fn prove_cables_gone(cables: &[Link], report: &mut TeardownReport) {
+fn prove_cables_gone(cables: &[Cable], report: &mut TeardownReport) {
     if cables.is_empty() {
         return;
     }
@@ -135,7 +146,7 @@ fn prove_cables_gone(cables: &[Link], report: &mut TeardownReport) {
     match links {
         Err(error) => report.errors.push(error),
         Ok(links) => {
-            for cable in cables.iter().filter(|cable| links.iter().any(|link| is_same(link, cable))) {
+            for cable in cables.iter().filter(|cable| links.iter().any(|link| Cable::of(link) == **cable)) {
                 report.left.push(Leftover {
                     what: format!("link {}", cable.name),
                     why: "the namespace at its other end is still there".to_string(),
@@ -144,10 +155,6 @@ fn prove_cables_gone(cables: &[Link], report: &mut TeardownReport) {
             }
         }
     }
-}
-
-fn is_same(a: &Link, b: &Link) -> bool {
-    (a.number, &a.name, a.mac) == (b.number, &b.name, b.mac)
 }
 
 /// The machine's own network namespace.

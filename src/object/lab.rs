@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// The API server's port on the control plane nodes.
 pub const API_PORT: u16 = 6443;
 
-/// `spec` stands at the top level of the document, as in kind's configuration.
+/// What a lab is made of. What would be its `spec` stands at the top level of the document, as in kind's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Lab {
@@ -19,10 +19,13 @@ pub struct Lab {
     pub api_version: String,
     /// `Lab`
     pub kind: String,
+    /// The lab's name, and what the store says of the document.
     pub metadata: LabMetadata,
     /// The nodes; without this, the course notes' m-k8s and w1-k8s to w3-k8s.
     pub nodes: Vec<LabNode>,
+    /// The lab's networks.
     pub networking: Networking,
+    /// How long the lab waits for what.
     pub timings: Timings,
 }
 

@@ -4,6 +4,7 @@
 //! a typed view ([`Object::view`]), which is decoded once and kept. This room knows what objects *are* (kinds,
 //! defaults, validation, old API versions); it never stores, serves or acts on them.
 
+pub mod changes;
 pub mod convert;
 pub mod custom;
 pub mod default;
@@ -15,9 +16,11 @@ pub mod lab;
 pub mod merge;
 pub mod nearest;
 pub mod patch;
+pub mod schema;
 pub mod selector;
 pub mod service_account;
 pub mod snapshot;
+pub mod types;
 pub mod unknown;
 pub mod validate;
 pub mod write;

@@ -35,6 +35,28 @@ pub fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
+/// The JSON Merge Patch that makes `after` of `before`: `{}` when they are the same.
+pub fn difference(before: &Value, after: &Value) -> Value {
+    let (Value::Object(before), Value::Object(after)) = (before, after) else { return after.clone() };
+    let mut patch = Map::new();
+    for name in before.keys().filter(|name| !after.contains_key(*name)) {
+        patch.insert(name.clone(), Value::Null);
+    }
+    for (name, new) in after {
+        match before.get(name) {
+            Some(old) if old == new => {}
+            // A map that gets fewer or other fields; from anything else the new value replaces the old one.
+            Some(old) if old.is_object() && new.is_object() => {
+                patch.insert(name.clone(), difference(old, new));
+            }
+            _ => {
+                patch.insert(name.clone(), new.clone());
+            }
+        }
+    }
+    Value::Object(patch)
+}
+
 /// Applies a JSON Patch: all of its operations, or (on an error) the target is to be thrown away.
 pub fn json_patch(target: &mut Value, patch: &Value) -> Result<(), PatchError> {
     let operations = patch.as_array().ok_or_else(|| PatchError::new("a JSON patch is a list of operations"))?;
@@ -237,6 +259,26 @@ mod tests {
             let mut merged = target.clone();
             merge(&mut merged, &patch);
             assert_eq!(merged, expected, "{target} + {patch}");
+        }
+    }
+
+    #[test]
+    fn a_difference_makes_the_one_of_the_other() {
+        for (before, after, patch) in [
+            (json!({"a": 1}), json!({"a": 1}), json!({})),
+            (
+                json!({"a": 1, "b": {"c": 2, "d": 3}}),
+                json!({"b": {"c": 4}}),
+                json!({"a": null, "b": {"c": 4, "d": null}}),
+            ),
+            (json!({"a": [1, 2]}), json!({"a": [2]}), json!({"a": [2]})),
+            (json!({"a": {"b": 1}}), json!({"a": [1]}), json!({"a": [1]})),
+            (json!({}), json!({"a": {"b": {}}}), json!({"a": {"b": {}}})),
+        ] {
+            assert_eq!(difference(&before, &after), patch);
+            let mut patched = before.clone();
+            merge(&mut patched, &patch);
+            assert_eq!(patched, after);
         }
     }
 }

@@ -9,7 +9,7 @@ mod pods;
 mod services;
 pub mod topology;
 
-pub use pods::POD_IPS;
+pub use pods::{POD_IPS, netns_of};
 
 use std::sync::Arc;
 

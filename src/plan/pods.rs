@@ -30,22 +30,27 @@ pub fn add(desired: &mut Desired, snapshot: &Snapshot, lab: &Lab, nodes: &[Node]
         if addresses.is_empty() {
             continue;
         }
-        let netns = if host_network {
-            names::node_netns(&desired.lab, &node.name)
-        } else {
-            let netns = names::pod_netns(&desired.lab, object.namespace(), object.name());
+        let netns = netns_of(&desired.lab, object);
+        if !host_network {
             let role = NetnsRole::Pod;
             desired.netns.insert(netns.clone(), Netns { role, forwarding: false, bridges: BTreeMap::new() });
             let cable = cable(&desired.lab, object, &netns, node, &addresses);
             desired.veths.insert(format!("{netns}/{ETH0}"), cable);
-            netns
-        };
+        }
         let key = (object.namespace().to_string(), spec.enable_service_links != Some(false));
         let service_links =
             links.entry(key).or_insert_with_key(|(ns, links)| services::environment(snapshot, ns, *links));
         let mut pod = pod(object, &view, lab, node, machine, netns, addresses, service_links);
         pod.service_account = service_account(snapshot, object.namespace(), spec);
         desired.pods.insert(format!("{}/{}", object.namespace(), object.name()), Arc::new(pod));
+    }
+}
+
+/// The network namespace that a pod which is bound to a node runs in.
+pub fn netns_of(lab: &str, pod: &Object) -> String {
+    match pod.at(&["spec", "hostNetwork"]).and_then(Value::as_bool) {
+        Some(true) => names::node_netns(lab, pod.str_at(&["spec", "nodeName"]).unwrap_or_default()),
+        _ => names::pod_netns(lab, pod.namespace(), pod.name()),
     }
 }
 

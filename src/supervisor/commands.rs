@@ -1,5 +1,7 @@
 //! The commands of `lab` that start, stop and examine labs: what they print, and their exit codes.
 
+use std::io::{IsTerminal, Write};
+
 use crate::cli::doctor::DoctorArgs;
 use crate::cli::down::DownArgs;
 use crate::cli::plan::{PlanArgs, render};
@@ -8,6 +10,7 @@ use crate::cli::up::UpArgs;
 use crate::layout::Layout;
 use crate::object::lab::Lab;
 
+use super::interrupt::{Phases, Signals};
 use super::{doctor, down, dry_run, status, up};
 
 pub const DEFAULT_NAME: &str = "lab";
@@ -29,12 +32,52 @@ fn fail(message: impl std::fmt::Display) -> u8 {
     1
 }
 
-pub fn up(name: Option<&str>, args: &UpArgs) -> u8 {
-    let result = tokio().map_err(up::UpError).and_then(|runtime| up::up(name, args, &runtime));
-    match result {
-        Ok(()) => 0,
-        Err(error) => fail(error),
-    }
+/// The flag that a command about this lab needs, with a blank before it.
+pub fn name_flag(lab: &str) -> String {
+    if lab == DEFAULT_NAME { String::new() } else { format!(" --name {lab}") }
+}
+
+/// The work is done by a thread of its own, which ends with this program: a signal is answered at once, whatever the
+/// work is waiting for.
+pub fn up(name: Option<&str>, args: UpArgs) -> u8 {
+    let runtime = match tokio() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(error),
+    };
+    let (done, result) = tokio::sync::oneshot::channel();
+    let (phases, name) = (Phases::default(), name.map(str::to_string));
+    let its_phases = phases.clone();
+    let work = move || {
+        let up = tokio().map_err(up::UpError).and_then(|runtime| up::up(name.as_deref(), &args, &its_phases, &runtime));
+        // Whoever waits for it is there as long as this program.
+        let _ = done.send(up);
+    };
+    runtime.block_on(async {
+        let mut signals = match Signals::new() {
+            Ok(signals) => signals,
+            Err(error) => return fail(format!("wait for signals: {error}")),
+        };
+        if let Err(error) = std::thread::Builder::new().name("up".to_string()).spawn(work) {
+            return fail(format!("start a thread: {error}"));
+        }
+        tokio::select! {
+            ended = result => match ended {
+                Ok(Ok(())) => 0,
+                Ok(Err(error)) => fail(error),
+                Err(_) => fail("lab up ended early; this is a bug of lab"),
+            },
+            code = signals.next() => {
+                let said = phases.interrupted();
+                if std::io::stdout().is_terminal() {
+                    // Over the line of the progress and the ^C in it.
+                    print!("\r\x1b[K");
+                    let _ = std::io::stdout().flush();
+                }
+                eprintln!("{said}");
+                code
+            }
+        }
+    })
 }
 
 pub fn down(name: Option<&str>, args: &DownArgs) -> u8 {
@@ -125,8 +168,14 @@ pub fn status(name: Option<&str>, args: &StatusArgs) -> u8 {
     u8::from(labs.iter().any(|lab| !lab.report.as_ref().is_ok_and(|report| report.ready)))
 }
 
-pub fn doctor(args: &DoctorArgs) -> u8 {
-    let findings = doctor::examine(&Layout::new(DEFAULT_NAME), &Lab::default(), true);
+/// For the lab that `lab up` would mean, and for what any lab has left.
+pub fn doctor(name: Option<&str>, args: &DoctorArgs) -> u8 {
+    let name = name.map_or_else(name_of_the_only_lab, str::to_string);
+    let layout = Layout::new(&name);
+    // One that runs may have other subnets than a new one would get.
+    let runs = tokio().ok().and_then(|runtime| runtime.block_on(up::lab_document(&layout)));
+    let (lab, with_host) = runs.unwrap_or((Lab::default(), true));
+    let findings = doctor::examine(&layout, &lab, with_host);
     let (text, broken) = doctor::render(&findings);
     if args.output.is_some() {
         println!("{:#}", doctor::to_json(&findings));

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::kernel::daemon::is_root;
 use crate::kernel::process::Process;
 use crate::kernel::teardown::{remove_volumes, teardown};
-use crate::layout::{Layout, RUN, STATE};
+use crate::layout::{GOING_DOWN, Layout, RUN, STATE};
 
 use super::lock::{Lock, LockError};
 
@@ -38,6 +39,8 @@ impl Down {
 pub enum DownError {
     #[error("take down lab \"{lab}\": {source}")]
     Locked { lab: String, source: LockError },
+    #[error("take down lab \"{lab}\": it ends processes and unmounts, which only root may; run it with sudo")]
+    Privilege { lab: String },
 }
 
 /// Every lab that has a process, a namespace or a file on this machine.
@@ -58,7 +61,12 @@ pub fn down(lab: &str, volumes: bool) -> Result<Down, DownError> {
         result.was_absent = true;
         return Ok(result);
     }
+    if !is_root() {
+        return Err(DownError::Privilege { lab: lab.to_string() });
+    }
     let lock = Lock::take(&layout.lock()).map_err(|source| DownError::Locked { lab: lab.to_string(), source })?;
+    // Best effort: without it clients say that the connection broke.
+    let _ = std::fs::write(layout.run().join(GOING_DOWN), "");
     if let Some(process) = Lock::holder(&layout.supervisor_lock()).and_then(Process::of) {
         let pid = process.pid;
         match process.signal(KILL) {

@@ -8,6 +8,7 @@ pub mod doctor;
 mod doors;
 pub mod down;
 pub mod dry_run;
+mod interrupt;
 pub mod lock;
 pub mod start;
 pub mod status;
@@ -74,10 +75,13 @@ pub fn main(args: &[String]) -> std::process::ExitCode {
 fn run(name: &str) -> Result<(), SupervisorError> {
     let answer = |answer: Answer| {
         if let Ok(text) = serde_json::to_string(&answer) {
-            println!("{text}");
-            let _ = std::io::stdout().flush();
+            // A `lab up` that was interrupted is not there any more to read it.
+            let mut out = std::io::stdout();
+            let _ = writeln!(out, "{text}").and_then(|()| out.flush());
         }
     };
+    // Before anything is made: a Ctrl-C is for the `lab up` that started this.
+    crate::kernel::daemon::leave_terminal().map_err(failed("leave the terminal"))?;
     crate::kernel::daemon::share_heap();
     let mut told = Vec::new();
     std::io::stdin().read_to_end(&mut told).map_err(failed("read the orders"))?;
@@ -87,7 +91,7 @@ fn run(name: &str) -> Result<(), SupervisorError> {
         Ok(running) => {
             answer(Answer::Ready);
             // Nobody reads it any more.
-            crate::kernel::daemon::detach().map_err(failed("leave the terminal"))?;
+            crate::kernel::daemon::close_streams().map_err(failed("close the streams"))?;
             running.serve()
         }
         Err(error) => {
@@ -141,6 +145,7 @@ impl Running {
         let (objects, authority) = (store.clone(), pki.clone());
         let host = host
             .with_credentials(move |pod, account| doors::credentials(&objects, &authority, pod, account))
+            .with_pod_netns(netns_of_pods(name.to_string(), store.clone()))
             .with_api_door(move |netns, listener| door.change(netns, listener));
         let host = Arc::new(host);
         let recovered = agent::recover(noted, &survivors, Timestamp::now());
@@ -260,6 +265,15 @@ fn resolv_conf() -> String {
         return read("/run/systemd/resolve/resolv.conf");
     }
     own
+}
+
+/// Finds the network namespace of a pod, for as long as no other has its name.
+fn netns_of_pods(lab: String, store: Arc<Store>) -> impl Fn(&crate::session::Pod) -> Option<String> {
+    move |pod| {
+        let snapshot = store.snapshot();
+        let object = snapshot.find(&kind::POD, &pod.namespace, &pod.name).filter(|object| object.uid() == pod.uid)?;
+        Some(plan::netns_of(&lab, object))
+    }
 }
 
 /// What an earlier supervisor noted; nothing when there is no whole note.

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
-use crate::layout::Layout;
+use crate::layout::{GOING_DOWN, Layout};
 use crate::object::lab::Lab;
 
 /// What a new supervisor is told on its standard input.
@@ -44,6 +44,8 @@ pub fn start(layout: &Layout, orders: &Orders) -> Result<(), StartError> {
         move |source| StartError::Io { doing, source }
     };
     std::fs::create_dir_all(layout.run()).map_err(io(&format!("make {}", layout.run().display())))?;
+    // From a `down` that was killed, or that could not remove all.
+    let _ = std::fs::remove_file(layout.run().join(GOING_DOWN));
     let log_path = layout.supervisor_log();
     let log = File::create(&log_path).map_err(io(&format!("make {}", log_path.display())))?;
     let program = std::env::current_exe().map_err(io("find the file of this program"))?;

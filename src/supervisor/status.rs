@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use crate::cli::client::{As, Client};
+use crate::kernel::teardown;
 use crate::layout::Layout;
 use crate::report::Report;
 
+use super::commands::name_flag;
 use super::lock::Lock;
 
 pub const STATUS_PATH: &str = "/apis/nslab.dev/v1alpha1/status";
@@ -26,13 +28,24 @@ pub fn all(runtime: &tokio::runtime::Runtime, only: Option<&str>) -> Vec<LabStat
 }
 
 async fn one(lab: &str) -> Result<Report, String> {
-    let layout = Layout::new(lab);
-    if layout.run().exists() && Lock::holder(&layout.supervisor_lock()).is_none() {
+    let (layout, name) = (Layout::new(lab), name_flag(lab));
+    let runs = Lock::holder(&layout.supervisor_lock()).is_some();
+    let left = teardown::left(&layout);
+    if !runs && !left.is_empty() {
+        return Err(format!("it is not wholly down: {}; look again with: sudo lab down{name}", left.join("; ")));
+    }
+    if layout.run().exists() && !runs {
         return Err(format!(
-            "its supervisor is not running: sudo lab up --name {lab} takes it over, sudo lab down --name {lab} removes it"
+            "its supervisor is not running: sudo lab up{name} takes it over, sudo lab down{name} removes it"
         ));
     }
-    if !layout.run().exists() {
+    if !runs && layout.store().exists() {
+        return Err(format!(
+            "nothing of it runs, as after a restart of this machine: sudo lab up{name} makes it again with its objects, \
+             sudo lab down{name} removes them"
+        ));
+    }
+    if !runs {
         return Err(format!("it is down; data is kept in {}", layout.state().display()));
     }
     fetch(&Client::new(lab, layout.api_socket())).await

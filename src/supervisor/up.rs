@@ -7,18 +7,21 @@ use std::time::Duration;
 use hyper::Method;
 use serde_json::{Value, json};
 
+use super::commands::name_flag;
 use super::doctor;
 use super::dry_run::{DryRunError, check_for_new_lab};
+use super::interrupt::{Phase, Phases};
 use super::lock::Lock;
 use super::start::{Orders, start};
 use super::status::{fetch, fetch_settled};
 use crate::cli::client::{As, Client, ClientError};
 use crate::cli::path::{self, Query};
-use crate::cli::up::{Progress, UpArgs, failure, summary};
+use crate::cli::up::{Progress, UpArgs, failure, summary, what_changed};
 use crate::cli::{custom, output};
 use crate::kernel::preflight::{Finding, Level};
 use crate::layout::Layout;
 use crate::manifest::{self, Document};
+use crate::object::changes::changes;
 use crate::object::lab::Lab;
 use crate::object::{KindRef, Object, kind};
 use crate::report::Report;
@@ -104,7 +107,12 @@ fn lab_of(document: &Document) -> Option<Arc<Lab>> {
     if is_lab { document.object.view::<Lab>().ok() } else { None }
 }
 
-pub fn up(asked: Option<&str>, args: &UpArgs, runtime: &tokio::runtime::Runtime) -> Result<(), UpError> {
+pub fn up(
+    asked: Option<&str>,
+    args: &UpArgs,
+    phases: &Phases,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<(), UpError> {
     let mut progress = Progress::new(args);
     let read = read(asked, &args.files, args.recursive)?;
     for document in &read.documents {
@@ -120,36 +128,62 @@ pub fn up(asked: Option<&str>, args: &UpArgs, runtime: &tokio::runtime::Runtime)
     }
     let was_there = layout.run().exists();
     let lock = Lock::take(&layout.lock()).map_err(because(&format!("bring up lab \"{name}\"")))?;
-    let started = bring_up(&layout, &read, args, &mut progress).inspect_err(|_| {
-        // Nothing was started: the lock's file must not look like a lab.
-        if !was_there && Lock::holder(&layout.supervisor_lock()).is_none() && !layout.record().exists() {
-            let _ = std::fs::remove_dir_all(layout.run());
-            let _ = std::fs::remove_dir(crate::layout::RUN);
-        }
-    })?;
+    phases.enter(Phase::Locked(layout.clone(), was_there));
+    let started =
+        bring_up(&layout, &read, args, phases, &mut progress).inspect_err(|_| forget_unstarted(&layout, was_there))?;
+    phases.enter(Phase::Started(layout.clone()));
     let client = Client::new(&name, layout.api_socket());
+    let mut timings = false;
     if !started {
-        runtime.block_on(change_lab(&client, read.lab.as_ref(), &mut progress))?;
+        timings = runtime.block_on(change_lab(&client, read.lab.as_ref(), &mut progress))?;
         // What was ready before is no news.
         let before = runtime.block_on(fetch(&client)).map_err(because("look at the lab"))?;
         progress.know(&before);
     }
-    let changes = runtime.block_on(apply(&client, &read.documents, &mut progress))?;
-    if !args.no_wait {
-        let report = runtime.block_on(wait(&client, args, &mut progress))?;
-        progress.finish();
-        let changed = started || changes > 0;
-        match &args.output {
-            Some(_) => println!("{}", serde_json::to_string_pretty(&report).map_err(because("print the report"))?),
-            None => print!("{}", summary(&report, progress.elapsed(), changed)),
+    let applied = runtime.block_on(apply(&client, &read.documents, &mut progress))?;
+    let waited = match args.no_wait {
+        true => None,
+        false => Some(runtime.block_on(wait(&client, args, &mut progress))?),
+    };
+    progress.finish();
+    if args.output.is_some() {
+        // Without waiting it is as it is now.
+        let now = || runtime.block_on(fetch(&client)).map_err(because("look at the lab"));
+        let report = waited.as_ref().map_or_else(now, |(report, _)| Ok(report.clone()))?;
+        let mut json = serde_json::to_value(&report).map_err(because("print the report"))?;
+        json["applied"] = Value::Array(applied.clone());
+        println!("{json:#}");
+    }
+    match waited {
+        Some((_, Some(failure))) => return Err(failure),
+        _ if args.output.is_some() => {}
+        Some((report, None)) => {
+            let changed = started || timings || applied.iter().any(is_change);
+            print!("{}", summary(&report, progress.elapsed(), changed));
         }
+        None => progress
+            .line(&format!("lab \"{name}\" was not waited for; how far it is: sudo lab status{}", name_flag(&name))),
     }
     drop(lock);
     Ok(())
 }
 
+/// Where nothing was started, the lock's file must not look like a lab.
+pub fn forget_unstarted(layout: &Layout, was_there: bool) {
+    if !was_there && Lock::holder(&layout.supervisor_lock()).is_none() && !layout.record().exists() {
+        let _ = std::fs::remove_dir_all(layout.run());
+        let _ = std::fs::remove_dir(crate::layout::RUN);
+    }
+}
+
 /// Starts the supervisor if none runs. True: the lab was not up.
-fn bring_up(layout: &Layout, read: &Read, args: &UpArgs, progress: &mut Progress) -> Result<bool, UpError> {
+fn bring_up(
+    layout: &Layout,
+    read: &Read,
+    args: &UpArgs,
+    phases: &Phases,
+    progress: &mut Progress,
+) -> Result<bool, UpError> {
     let name = layout.lab();
     let lab = read.lab.as_ref().map(|(lab, _)| lab);
     if Lock::holder(&layout.supervisor_lock()).is_some() {
@@ -171,14 +205,20 @@ fn bring_up(layout: &Layout, read: &Read, args: &UpArgs, progress: &mut Progress
         true => format!("lab \"{name}\" has no supervisor: a new one takes over what runs"),
         false => format!("starting lab \"{name}\""),
     });
+    phases.enter(Phase::Started(layout.clone()));
     let orders = Orders { name: name.to_string(), lab: lab.cloned(), with_host: !args.no_host };
     start(layout, &orders).map_err(because(&format!("start lab \"{name}\"")))?;
     Ok(true)
 }
 
-/// A running lab takes new timings from its Lab document. Other nodes or addresses it cannot take, and says so.
-async fn change_lab(client: &Client, asked: Option<&(Lab, Arc<str>)>, progress: &mut Progress) -> Result<(), UpError> {
-    let Some((asked, place)) = asked else { return Ok(()) };
+/// A running lab takes new timings from its Lab document; true: it took some. Other nodes or addresses it cannot take,
+/// and says so.
+async fn change_lab(
+    client: &Client,
+    asked: Option<&(Lab, Arc<str>)>,
+    progress: &mut Progress,
+) -> Result<bool, UpError> {
+    let Some((asked, place)) = asked else { return Ok(false) };
     let mut stored = client.get(&kind::LAB, "", client.lab()).await.map_err(because("read the lab's document"))?;
     let running: Lab = serde_json::from_value(stored.clone()).map_err(because("read the lab's document"))?;
     let what = match (asked.nodes == running.nodes, asked.networking == running.networking) {
@@ -195,13 +235,20 @@ async fn change_lab(client: &Client, asked: Option<&(Lab, Arc<str>)>, progress: 
         )));
     }
     if asked.timings != running.timings {
+        let before = stored.clone();
         stored["timings"] = json!(asked.timings);
         let path = path::object(&kind::LAB, "", client.lab());
         let changed = client.json(Method::PUT, &path, As::Json, Some(("application/json", &stored))).await;
         changed.map_err(because("change the lab's timings"))?;
-        progress.line("lab timings configured");
+        let changes = match (before.as_object(), stored.as_object()) {
+            (Some(before), Some(after)) => changes(&kind::LAB, before, after),
+            _ => Vec::new(),
+        };
+        let what = what_changed(changes, None);
+        progress.line(&format!("{}/{} configured{what}", kind::LAB.singular_resource(), client.lab()));
+        return Ok(true);
     }
-    Ok(())
+    Ok(false)
 }
 
 fn refuse_what_cannot_work(findings: &[Finding], name: &str) -> Result<(), UpError> {
@@ -216,38 +263,42 @@ fn refuse_what_cannot_work(findings: &[Finding], name: &str) -> Result<(), UpErr
     Err(UpError(format!("lab \"{name}\" cannot run on this machine, and nothing was changed\n{}", errors.join("\n"))))
 }
 
-/// Applies all documents or none. Returns how many were not as they are now.
-async fn apply(client: &Client, documents: &[Document], progress: &mut Progress) -> Result<usize, UpError> {
+/// Applies all documents or none. What became of each, as the API says it.
+async fn apply(client: &Client, documents: &[Document], progress: &mut Progress) -> Result<Vec<Value>, UpError> {
     if documents.is_empty() {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     let list: Vec<Value> = documents.iter().map(|document| document.object.to_value()).collect();
     let answer = client.post_path(APPLY_PATH, &json!(list)).await;
     let answer = answer.map_err(|error| UpError(refused(&error, documents)))?;
-    let mut changes = 0;
-    for item in answer["items"].as_array().into_iter().flatten() {
-        let outcome = item["outcome"].as_str().unwrap_or_default();
+    let items = answer.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+    for item in &items {
         let text = |field: &str| item[field].as_str().unwrap_or_default();
         for warning in item["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             progress.note(warning);
         }
-        if outcome != "unchanged" {
-            changes += 1;
+        if is_change(item) {
             let resource = output::singular_of(text("apiVersion"), text("kind"));
-            progress.line(&format!("{resource}/{} {outcome}", text("name")));
+            let changes = serde_json::from_value(item["changes"].clone()).unwrap_or_default();
+            let what = what_changed(changes, item["effect"].as_str());
+            progress.line(&format!("{resource}/{} {}{what}", text("name"), text("outcome")));
         }
     }
-    Ok(changes)
+    Ok(items)
 }
 
-/// Waits until the lab is ready, says why when it will not be, and gives up after the timeout.
-async fn wait(client: &Client, args: &UpArgs, progress: &mut Progress) -> Result<Report, UpError> {
+fn is_change(item: &Value) -> bool {
+    item["outcome"] != "unchanged"
+}
+
+/// Waits until the lab is ready, and gives up after the timeout or when it will not be: then with the reason.
+async fn wait(client: &Client, args: &UpArgs, progress: &mut Progress) -> Result<(Report, Option<UpError>), UpError> {
     let mut stuck_since = None;
     loop {
         let report = fetch_settled(client, SETTLING).await.map_err(because("look at the lab"))?;
         progress.report(&report);
         if report.ready {
-            return Ok(report);
+            return Ok((report, None));
         }
         let waited = progress.elapsed();
         let stuck = report.waiting.iter().any(|waiting| waiting.stuck);
@@ -266,14 +317,19 @@ async fn wait(client: &Client, args: &UpArgs, progress: &mut Progress) -> Result
         if for_good || waited >= args.timeout.0 {
             progress.finish();
             let after = waited.as_secs_f64();
-            return Err(UpError(format!(
-                "lab \"{}\" is not ready after {after:.1} s\n{}",
-                report.lab,
-                failure(&report)
-            )));
+            let why = format!("lab \"{}\" is not ready after {after:.1} s\n{}", report.lab, failure(&report));
+            return Ok((report, Some(UpError(why))));
         }
         tokio::time::sleep(if waited < SOON { LOOK } else { LATER }).await;
     }
+}
+
+/// The document of a running lab, and whether this machine is on its LAN.
+pub async fn lab_document(layout: &Layout) -> Option<(Lab, bool)> {
+    let client = Client::new(layout.lab(), layout.api_socket());
+    let object = Object::from_value(client.get(&kind::LAB, "", layout.lab()).await.ok()?)?;
+    let lab = object.view::<Lab>().ok()?;
+    Some(((*lab).clone(), object.annotation(kind::NO_HOST) != Some("true")))
 }
 
 /// Every object of a running lab; none when it is not up or may not be seen.
@@ -319,4 +375,32 @@ pub fn at_their_places(causes: &[Value], documents: &[Document]) -> Option<Strin
         }
     }
     (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_lacks_something_is_refused_with_every_fix() {
+        let finding = |level, what: &str| Finding {
+            level,
+            what: what.to_string(),
+            why: "Services need it".to_string(),
+            fix: "modprobe -a nft_fib_inet".to_string(),
+        };
+        let said = refuse_what_cannot_work(
+            &[
+                finding(Level::Error, "the kernel lacks a part of nftables"),
+                finding(Level::Error, "the kernel lacks bridges"),
+                finding(Level::Warning, "odd"),
+            ],
+            "class",
+        );
+        let said = said.unwrap_err().to_string();
+        assert!(said.starts_with("lab \"class\" cannot run on this machine, and nothing was changed\n"), "{said}");
+        assert_eq!(said.matches("\n  fix: modprobe -a nft_fib_inet").count(), 2, "{said}");
+        assert!(!said.contains("odd"), "{said}");
+        assert!(refuse_what_cannot_work(&[finding(Level::Warning, "odd")], "class").is_ok());
+    }
 }

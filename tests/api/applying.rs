@@ -39,9 +39,17 @@ async fn a_set_is_created_then_unchanged_then_configured() {
     let again = server.post(APPLY, set).await;
     assert_eq!(outcomes(&again), ["x inside unchanged", "default web unchanged", " x unchanged"]);
     assert_eq!(server.get(path).await.body, before);
+    assert_eq!(again.body["items"][1].get("changes"), None);
 
     let one = server.post(APPLY, json!([service("web", json!([{"port": 80, "name": "a"}]))])).await;
     assert_eq!(outcomes(&one), ["default web configured"]);
+    let changes = &one.body["items"][0]["changes"];
+    assert_eq!(
+        (changes.as_array().map(Vec::len), &changes[0]["field"]),
+        (Some(1), &json!("spec.ports[81]")),
+        "{changes}"
+    );
+    assert_eq!(changes[0]["from"]["name"], "b", "{changes}");
     let after = server.get(path).await.body;
     assert_eq!(after["spec"]["ports"], json!([before["spec"]["ports"][0]]));
     assert_eq!(after["spec"]["clusterIP"], before["spec"]["clusterIP"]);
@@ -100,4 +108,23 @@ async fn the_same_object_twice_is_applied_twice() {
     assert_eq!(outcomes(&applied), ["kube-system a created", "kube-system a configured"]);
     let stored = server.get("/api/v1/namespaces/kube-system/configmaps/a").await.body;
     assert_eq!(stored["data"], json!({"b": "2"}));
+}
+
+/// The kubelet writes nulls, which manifests cannot hold: they must not look like a change.
+#[tokio::test]
+async fn a_pod_that_runs_is_unchanged_whatever_its_status_holds() {
+    let server = Server::start();
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    server.post(APPLY, json!([pod])).await;
+    let path = "/api/v1/namespaces/default/pods/p";
+    let mut live = server.get(path).await.body;
+    live["status"] =
+        json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True", "lastProbeTime": null}]});
+    server.put(&format!("{path}/status"), live.clone()).await;
+    let before = server.get(path).await.body;
+    assert!(before["status"]["conditions"][0].as_object().unwrap().contains_key("lastProbeTime"), "{before}");
+    let again = server.post(APPLY, json!([pod])).await;
+    assert_eq!(outcomes(&again), ["default p unchanged"], "{}", again.text);
+    assert_eq!(server.get(path).await.body, before);
 }

@@ -1,5 +1,6 @@
 //! A server in a directory of its own, and a small client.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use nslab::api::{Api, serve};
 use nslab::layout::Layout;
 use nslab::object::{Object, Write};
-use nslab::session::{Command, Session, SessionError, Sessions, Target};
+use nslab::session::{Command, Family, Pod, Session, SessionError, Sessions, Target};
 use nslab::store::Store;
 use serde_json::{Value, json};
 use tokio::net::{UnixListener, UnixStream};
@@ -30,6 +31,10 @@ impl Sessions for NoSessions {
     }
 
     fn attach(&self, _: &Target, _: bool) -> Result<Session, SessionError> {
+        Err(SessionError::NotRunning("nothing runs here".into()))
+    }
+
+    fn socket(&self, _: &Pod, _: Family) -> Result<OwnedFd, SessionError> {
         Err(SessionError::NotRunning("nothing runs here".into()))
     }
 }

@@ -1,11 +1,14 @@
 //! The API as its clients see it: served on a unix socket, over a store in memory.
 
 mod applying;
+mod consistency;
 mod custom;
+mod forwards;
 mod harness;
 mod kinds;
 mod logs;
 mod objects;
+mod openapi;
 mod services;
 mod sessions;
 mod watches;

@@ -170,6 +170,39 @@ async fn scale_reads_and_sets_replicas() {
 }
 
 #[tokio::test]
+async fn fields_that_stand_twice_are_named_in_the_order_of_the_text() {
+    let server = Server::start();
+    let text = r#"{"metadata": {"name": "a"}, "kinds": 1, "data": {"x": "1", "x": "2"}, "immutable": false, "bar": 1,
+        "immutable": true}"#;
+    let json = [("content-type", "application/json")];
+    let post =
+        async |query: &str| server.send(Method::POST, &format!("{MAPS}?dryRun=All{query}"), &json, text.into()).await;
+    let strict = post("&fieldValidation=Strict").await;
+    let wrong = [
+        "unknown field \"kinds\"",
+        "duplicate field \"data.x\"",
+        "unknown field \"bar\"",
+        "duplicate field \"immutable\"",
+    ];
+    assert_eq!(
+        (strict.code, strict.body["message"].as_str().unwrap().to_string()),
+        (
+            400,
+            format!(
+                "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: {}",
+                wrong.join(", ")
+            )
+        )
+    );
+    // Without a word about it, as with Warn, the last one counts.
+    let warned = post("").await;
+    let told: Vec<_> = warned.headers.get_all("warning").iter().map(|w| w.to_str().unwrap().to_string()).collect();
+    assert_eq!(told, wrong.map(|text| format!("299 - \"{}\"", text.replace('"', "\\\""))));
+    assert_eq!((&warned.body["data"]["x"], &warned.body["immutable"]), (&json!("2"), &json!(true)));
+    assert!(!post("&fieldValidation=Ignore").await.headers.contains_key("warning"));
+}
+
+#[tokio::test]
 async fn unknown_fields_warn_or_are_refused() {
     let server = Server::start();
     let mut body = deployment();
@@ -177,12 +210,13 @@ async fn unknown_fields_warn_or_are_refused() {
     let strict = server.post(&format!("{DEPLOYMENTS}?fieldValidation=Strict"), body.clone()).await;
     assert_eq!(
         strict.body["message"],
-        "Deployment in version \"apps/v1\" cannot be handled as a Deployment: strict decoding error: unknown field \
+        "Deployment in version \"v1\" cannot be handled as a Deployment: strict decoding error: unknown field \
          \"spec.replica\""
     );
     let warned = server.post(DEPLOYMENTS, body).await;
     assert_eq!(warned.code, 201);
     assert_eq!(warned.headers["warning"], "299 - \"unknown field \\\"spec.replica\\\"\"");
+    assert_eq!(warned.body["spec"].get("replica"), None, "a server that keeps objects by their types drops it");
     let mut wrong = deployment();
     wrong["spec"]["replicas"] = json!("many");
     let refused = server.post(DEPLOYMENTS, wrong).await;
@@ -191,8 +225,8 @@ async fn unknown_fields_warn_or_are_refused() {
         (
             400,
             Some(
-                "Deployment in version \"apps/v1\" cannot be handled as a Deployment: json: cannot unmarshal string into \
-                 field spec.replicas of type int32"
+                "Deployment in version \"v1\" cannot be handled as a Deployment: json: cannot unmarshal string into \
+                 Go struct field DeploymentSpec.spec.replicas of type int32"
             )
         )
     );

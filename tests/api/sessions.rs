@@ -1,12 +1,13 @@
 //! `exec` and `attach` over WebSockets, with ordinary processes instead of containers.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command as Process, Stdio};
 use std::sync::{Arc, Mutex};
 
 use futures_util::{SinkExt, StreamExt};
-use nslab::session::{Command, Exit, Session, SessionError, Sessions, Target};
+use nslab::session::{Command, Exit, Family, Pod, Session, SessionError, Sessions, Target};
 use serde_json::{Value, json};
-use tokio::net::UnixStream;
+use tokio::net::{TcpSocket, UnixStream};
 use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -15,7 +16,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use crate::harness::{PATIENCE, Server, put};
 
 #[derive(Default, Clone)]
-struct Processes {
+pub struct Processes {
     asked: Arc<Mutex<Vec<String>>>,
     sizes: Arc<Mutex<Vec<(u16, u16)>>>,
 }
@@ -45,11 +46,20 @@ impl Sessions for Processes {
     }
 
     fn attach(&self, target: &Target, stdin: bool) -> Result<Session, SessionError> {
-        self.exec(target, Command { argv: vec!["cat".into()], tty: false, stdin })
+        self.exec(target, Command { argv: ["sh", "-c", "cat; exit 3"].map(String::from).to_vec(), tty: false, stdin })
+    }
+
+    /// Pods have this machine's network.
+    fn socket(&self, _: &Pod, family: Family) -> Result<OwnedFd, SessionError> {
+        let socket = match family {
+            Family::Ipv4 => TcpSocket::new_v4(),
+            Family::Ipv6 => TcpSocket::new_v6(),
+        };
+        socket.and_then(|s| s.as_fd().try_clone_to_owned()).map_err(|e| SessionError::NotRunning(e.to_string()))
     }
 }
 
-fn server(sessions: &Processes) -> Server {
+pub fn server(sessions: &Processes) -> Server {
     let server = Server::with(sessions.clone());
     put(
         &server.store,
@@ -175,6 +185,9 @@ async fn nodes_run_commands_and_pods_are_attached_to() {
     let mut socket = open(&server, path, V5).await;
     socket.send(to(0, b"ping")).await.unwrap();
     assert_eq!(socket.next().await.unwrap().unwrap(), to(1, b"ping"));
+    socket.send(to(255, &[0])).await.unwrap();
+    // How a container ended stands in the pod; kubectl takes a code for a stream that broke.
+    assert_eq!(all(&mut socket).await.2["status"], "Success");
     let asked = sessions.asked.lock().unwrap().clone();
     assert!(asked[0].starts_with("Node { name: \"w1\" }") && asked[1].contains("container: \"d\""), "{asked:?}");
 }
@@ -209,6 +222,6 @@ async fn what_is_wrong_with_the_request_is_an_ordinary_answer() {
         let answer = server.post(path, json!({})).await;
         assert_eq!((answer.code, answer.body["message"].as_str()), (code, Some(message)), "{path}");
     }
-    let spdy = server.post(&format!("{EXEC}&command=x"), json!({})).await;
-    assert!(spdy.body["message"].as_str().unwrap().contains("use kubectl 1.31 or newer"));
+    let plain = server.post(&format!("{EXEC}&command=x"), json!({})).await;
+    assert!(plain.body["message"].as_str().unwrap().contains("Upgrade request required"));
 }

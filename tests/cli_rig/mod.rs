@@ -2,6 +2,8 @@
 //! for the nodes that lets pods run and end.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,7 +19,7 @@ use nslab::object::{Key, Object, Write, kind};
 use nslab::session::{self, Exit, Session, SessionError, Sessions, Target};
 use nslab::store::Store;
 use serde_json::{Value, json};
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::sync::oneshot;
 
 /// Long enough for any machine; only a test that fails waits for it.
@@ -26,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Rig {
     pub store: Arc<Store>,
     pub directory: PathBuf,
+    /// Where the API listens for Kubernetes' own kubectl: on this machine alone, and without TLS.
+    pub address: SocketAddr,
     ended: Arc<AtomicBool>,
     stop: Option<oneshot::Sender<()>>,
     threads: Vec<JoinHandle<()>>,
@@ -70,14 +74,24 @@ impl Rig {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
                 let listener = UnixListener::bind(socket).unwrap();
-                ready.send(()).unwrap();
-                let api = Api::new(of_api, Arc::new(sessions), Layout::new("test"));
-                serve(listener, Arc::new(api), stopped).await;
+                let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                ready.send(tcp.local_addr().unwrap()).unwrap();
+                let api = Arc::new(Api::new(of_api, Arc::new(sessions), Layout::new("test")));
+                tokio::select! {
+                    () = serve(listener, api.clone(), stopped) => {}
+                    () = serve(tcp, api, std::future::pending::<()>()) => {}
+                }
             });
         });
-        is_ready.recv_timeout(PATIENCE).unwrap();
+        let address = is_ready.recv_timeout(PATIENCE).unwrap();
         let threads = vec![server, std::thread::spawn(move || nodes.run())];
-        Rig { store, directory, ended, stop: Some(stop), threads }
+        Rig { store, directory, address, ended, stop: Some(stop), threads }
+    }
+
+    /// Lets the controllers do what there is to do.
+    pub fn settle(&self) {
+        let mut context = nslab::control::Context::new(jiff::Timestamp::now());
+        nslab::control::settle(&self.store, &mut context, 100);
     }
 
     /// Runs a line as a shell would, with `input` at standard input.
@@ -112,19 +126,39 @@ impl Rig {
     }
 
     pub fn spawn(&self, line: &str) -> Child {
+        self.command(line).spawn().unwrap()
+    }
+
+    /// Runs a line in an environment with this variable.
+    pub fn run_in(&self, (name, value): (&str, &str), line: &str) -> Said {
+        finish(self.command(line).env(name, value).stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    fn command(&self, line: &str) -> Command {
         let mut words = words(line).into_iter();
         let program = words.next().unwrap();
-        Command::new(env!("CARGO_BIN_EXE_lab"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lab"));
+        command
             .arg0(program)
             .args(words)
             .current_dir(&self.directory)
             .env("LAB_API_SOCKET", self.directory.join("api.sock"))
             .env_remove("LAB_NAME")
+            .env_remove("KUBECONFIG")
+            .env("HOME", &self.directory)
+            .env("KUBE_EDITOR", "./editor")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// The server ends, as that of a lab that is taken down, or that of one whose supervisor was killed.
+    pub fn end_server(&mut self, by_down: bool) {
+        if by_down {
+            self.write(nslab::layout::GOING_DOWN, "");
+        }
+        let _ = self.stop.take().map(|stop| stop.send(()));
     }
 
     /// Copies a manifest of the notes next to the socket, under the name the notes call it by.
@@ -135,6 +169,13 @@ impl Rig {
 
     pub fn write(&self, name: &str, text: &str) {
         std::fs::write(self.directory.join(name), text).unwrap();
+    }
+
+    /// A program in the rig's directory, by its shell script.
+    pub fn script(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        self.write(name, &format!("#!/bin/sh\n{text}\n"));
+        std::fs::set_permissions(self.directory.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// The stored object.
@@ -174,7 +215,7 @@ pub fn finish(child: Child) -> Said {
 }
 
 /// Words in single quotes stay together.
-fn words(line: &str) -> Vec<String> {
+pub fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quoted, mut any) = (Vec::new(), String::new(), false, false);
     for c in line.chars() {
         match c {
@@ -277,6 +318,15 @@ impl Sessions for Processes {
             let pod = snapshot.iter().find(|(_, pod)| pod.uid() == uid);
             kubelet.ended.lock().unwrap().extend(pod.map(|(key, _)| (key.name.clone(), code)));
         })
+    }
+
+    /// Pods have this machine's network.
+    fn socket(&self, _: &session::Pod, family: session::Family) -> Result<OwnedFd, SessionError> {
+        let socket = match family {
+            session::Family::Ipv4 => TcpSocket::new_v4(),
+            session::Family::Ipv6 => TcpSocket::new_v6(),
+        };
+        socket.and_then(|s| s.as_fd().try_clone_to_owned()).map_err(|e| SessionError::NotRunning(e.to_string()))
     }
 }
 

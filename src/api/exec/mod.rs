@@ -1,29 +1,30 @@
-//! `exec` and `attach`: a command's streams over a WebSocket.
+//! `exec` and `attach`: a command's streams over a WebSocket, or over SPDY for clients that know no better.
 //!
 //! What is wrong with the request is an ordinary answer; what goes wrong once the streams are open arrives on them.
 
 mod channel;
 mod fd;
 mod stream;
+mod streams;
 
 use std::sync::Arc;
 
-use hyper::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
-use hyper::{Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::Response;
 use serde_json::Value;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::body::Body;
 use super::route::Target as Path;
 use super::serve::Call;
 use super::status::ApiError;
+use super::upgrade::{self, Way};
 use crate::object::{Object, kind};
 use crate::session::{Command, Session, SessionError, Sessions, Target};
 use channel::Protocol;
+pub use channel::message;
 use stream::Wanted;
+
+/// Over SPDY version 5 would add nothing: streams have ends of their own.
+const V4: &str = "v4.channel.k8s.io";
 
 type Start = Box<dyn FnOnce(&dyn Sessions) -> Result<Session, SessionError> + Send>;
 
@@ -53,7 +54,7 @@ fn start_command(call: Call, target: Target) -> Result<Response<Body>, ApiError>
 
 pub fn attach(path: Path, call: Call) -> Result<Response<Body>, ApiError> {
     let target = container(&path, &call)?;
-    let wanted = wanted(&call)?;
+    let wanted = Wanted { code: false, ..wanted(&call)? };
     open(call, wanted, Box::new(move |sessions| sessions.attach(&target, wanted.stdin)))
 }
 
@@ -61,7 +62,8 @@ fn wanted(call: &Call) -> Result<Wanted, ApiError> {
     let flag = |name| call.query.flag(name);
     let tty = flag("tty");
     // With a terminal there is no stderr of its own.
-    let wanted = Wanted { stdin: flag("stdin"), stdout: flag("stdout"), stderr: flag("stderr") && !tty, tty };
+    let (stdin, stdout, stderr) = (flag("stdin"), flag("stdout"), flag("stderr") && !tty);
+    let wanted = Wanted { stdin, stdout, stderr, tty, code: true };
     if !wanted.stdin && !wanted.stdout && !wanted.stderr {
         return Err(ApiError::bad_request("you must specify at least 1 of stdin, stdout, stderr"));
     }
@@ -104,48 +106,23 @@ pub fn container_name<'a>(pod: &'a Object, asked: Option<&str>) -> Result<&'a st
     }
 }
 
-/// Answers with the change to a WebSocket, and carries the streams from then on.
-fn open(mut call: Call, wanted: Wanted, start: Start) -> Result<Response<Body>, ApiError> {
-    if !call.header("upgrade").eq_ignore_ascii_case("websocket") {
-        return Err(ApiError::bad_request(
-            "exec and attach are served over WebSockets only: use kubectl 1.31 or newer, or set \
-             KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true for kubectl 1.29 and 1.30",
-        ));
-    }
-    let key = call.header("sec-websocket-key").to_string();
-    if key.is_empty() || call.header("sec-websocket-version") != "13" {
-        return Err(ApiError::bad_request("the WebSocket handshake lacks Sec-WebSocket-Key or version 13"));
-    }
-    let offered = call.header("sec-websocket-protocol").to_string();
-    let protocol = Protocol::choose(&offered).ok_or_else(|| {
-        let message = format!(
-            "unable to negotiate protocol: client supports [{offered}], server supports {}",
-            Protocol::NAMES.join(", ")
-        );
-        ApiError::new(StatusCode::FORBIDDEN, "Forbidden", message)
-    })?;
-    let permit = call.api.stream_permit()?;
-    let upgrade = hyper::upgrade::on(&mut call.request);
-    let (sessions, mut closing) = (Arc::clone(&call.api.sessions), call.closing.clone());
-    tokio::spawn(async move {
-        let _permit = permit;
-        // A client that is gone before the streams are open has started nothing.
-        let Ok(upgraded) = upgrade.await else { return };
-        let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
+/// Answers with the change to what the client speaks, and carries the streams from then on.
+fn open(call: Call, wanted: Wanted, start: Start) -> Result<Response<Body>, ApiError> {
+    let sessions = Arc::clone(&call.api.sessions);
+    // A client that is gone before the streams are open has started nothing.
+    let start = async move {
         let session = tokio::task::spawn_blocking(move || start(&*sessions)).await;
-        let session = session.unwrap_or_else(|error| Err(SessionError::CannotStart(error.to_string())));
-        tokio::select! {
-            () = stream::carry(socket, protocol, wanted, session) => {}
-            _ = closing.wait_for(|closing| *closing) => {}
+        session.unwrap_or_else(|error| Err(SessionError::CannotStart(error.to_string())))
+    };
+    match upgrade::asked(&call)? {
+        Way::WebSocket => {
+            let offered = call.header("sec-websocket-protocol").to_string();
+            let protocol = Protocol::choose(&offered)
+                .ok_or_else(|| upgrade::no_common_protocol(&[offered.as_str()], &Protocol::NAMES))?;
+            upgrade::websocket(call, protocol.name(), move |socket| async move {
+                stream::carry(socket, protocol, wanted, start.await).await;
+            })
         }
-    });
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes())).map_err(ApiError::internal)?;
-    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol.name()));
-    Ok(response)
+        Way::Spdy => upgrade::spdy(call, &[V4], move |io| streams::carry(io, wanted, start)),
+    }
 }

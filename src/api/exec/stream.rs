@@ -1,12 +1,12 @@
 //! Carries bytes between a WebSocket and a command until the command ends or the client is gone.
 
-use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -23,13 +23,37 @@ pub struct Wanted {
     pub stdout: bool,
     pub stderr: bool,
     pub tty: bool,
+    /// Who attaches learns that the container has ended; how it has, stands in the pod.
+    pub code: bool,
 }
 
-/// How long output may still come after the command has ended: a process it left behind may hold the pipe open.
+impl Wanted {
+    /// The last word about a command.
+    pub fn ended(self, exit: Exit) -> Value {
+        channel::ended(if self.code { exit } else { Exit { code: 0 } })
+    }
+}
+
+/// How long a command's output may be silent after it has ended, when a process that it left behind holds the pipe open.
 const DRAIN: Duration = Duration::from_secs(1);
 /// How long a client may take to say good-bye.
 const GOODBYE: Duration = Duration::from_secs(2);
 const BUFFER: usize = 32 << 10;
+
+/// Where output goes to.
+pub trait Outlet: Sync {
+    /// False: nobody is there any more.
+    fn send(&self, data: &[u8]) -> impl Future<Output = bool> + Send;
+}
+
+/// A channel of a WebSocket.
+struct Channel(u8, mpsc::Sender<Message>);
+
+impl Outlet for Channel {
+    async fn send(&self, data: &[u8]) -> bool {
+        self.1.send(channel::message(self.0, data)).await.is_ok()
+    }
+}
 
 pub async fn carry<S>(
     socket: WebSocketStream<S>,
@@ -41,20 +65,25 @@ pub async fn carry<S>(
 {
     let (mut sink, mut stream) = socket.split();
     let (sender, mut messages) = mpsc::channel::<Message>(16);
-    let outgoing = async move {
+    // True when the last message is out, however slowly the client reads.
+    let outgoing = async {
         while let Some(message) = messages.recv().await {
-            if sink.send(message).await.is_err() {
-                return;
+            let last = matches!(message, Message::Close(_));
+            if sink.send(message).await.is_err() || last {
+                return last;
             }
         }
+        false
     };
     let command = async {
         let status = match session {
             Ok(session) => {
-                let (stdin, command) = split(session, wanted, &sender);
+                let (input, outputs) = split(session, wanted);
+                let (out, err) = (Channel(STDOUT, sender.clone()), Channel(STDERR, sender.clone()));
+                let (out, err) = (wanted.stdout.then_some(&out), wanted.stderr.then_some(&err));
                 tokio::select! {
-                    exit = command => channel::ended(exit),
-                    () = incoming(&mut stream, stdin, protocol) => return,
+                    exit = outputs.copy(out, err) => wanted.ended(exit),
+                    () = incoming(&mut stream, input, protocol) => return,
                 }
             }
             Err(error) => channel::failed(&error),
@@ -65,55 +94,77 @@ pub async fn carry<S>(
                 return;
             }
         }
+        std::future::pending().await
+    };
+    let all_sent = tokio::select! {
+        all_sent = outgoing => all_sent,
+        () = command => false,
+    };
+    if all_sent {
         // The client's own close frame, or its end.
         let _ = tokio::time::timeout(GOODBYE, async { while let Some(Ok(_)) = stream.next().await {} }).await;
-    };
-    tokio::select! {
-        () = outgoing => {}
-        () = command => {}
     }
 }
 
 /// What the client's messages go to.
-struct Input {
-    stdin: Option<fd::Input>,
-    resize: Box<dyn Fn(u16, u16) + Send + Sync>,
+pub struct Input {
+    pub stdin: Option<fd::Input>,
+    pub resize: Box<dyn Fn(u16, u16) + Send + Sync>,
 }
 
-fn split(session: Session, wanted: Wanted, sender: &mpsc::Sender<Message>) -> (Input, impl Future<Output = Exit>) {
+/// What the command writes, and how it ends.
+pub struct Outputs {
+    stdout: OwnedFd,
+    stderr: Option<OwnedFd>,
+    exit: oneshot::Receiver<Exit>,
+}
+
+pub fn split(session: Session, wanted: Wanted) -> (Input, Outputs) {
     let Session { stdin, stdout, stderr, resize, exit } = session;
     let stdin = stdin.filter(|_| wanted.stdin).and_then(|fd| fd::Input::new(fd).ok());
-    let out = output(stdout, STDOUT, wanted.stdout, sender.clone());
-    let err = stderr.map(|fd| output(fd, STDERR, wanted.stderr, sender.clone()));
-    let command = async move {
-        let outputs = async {
-            match err {
-                Some(err) => drop(tokio::join!(out, err)),
-                None => out.await,
-            }
-        };
-        tokio::pin!(outputs);
-        let mut exit = exit;
-        let exit = tokio::select! {
-            () = &mut outputs => exit.await,
-            exit = &mut exit => {
-                let _ = tokio::time::timeout(DRAIN, outputs).await;
-                exit
-            }
-        };
-        // Whoever ran it is gone: as if it had been killed.
-        exit.unwrap_or(Exit { code: 137 })
-    };
-    (Input { stdin, resize }, command)
+    (Input { stdin, resize }, Outputs { stdout, stderr, exit })
 }
 
-/// Sends what the command writes; reads on when nobody wants it, so that the command does not block.
-async fn output(fd: OwnedFd, channel: u8, wanted: bool, sender: mpsc::Sender<Message>) {
+impl Outputs {
+    /// Sends everything that the command writes to its end; what nobody wants is read all the same, so that the command
+    /// does not block.
+    pub async fn copy<O: Outlet>(self, out: Option<&O>, err: Option<&O>) -> Exit {
+        let (over, ended) = watch::channel(false);
+        let stdout = output(self.stdout, out, ended.clone());
+        let stderr = async {
+            if let Some(fd) = self.stderr {
+                output(fd, err, ended.clone()).await;
+            }
+        };
+        let exit = async {
+            let exit = self.exit.await;
+            over.send_replace(true);
+            exit
+        };
+        let (exit, (), ()) = tokio::join!(exit, stdout, stderr);
+        // Whoever ran it is gone: as if it had been killed.
+        exit.unwrap_or(Exit { code: 137 })
+    }
+}
+
+async fn output<O: Outlet>(fd: OwnedFd, to: Option<&O>, mut ended: watch::Receiver<bool>) {
     let Ok(mut source) = fd::Output::new(fd) else { return };
     let mut buffer = vec![0; BUFFER];
-    while let Ok(count @ 1..) = source.read(&mut buffer).await {
-        let data = buffer.get(..count).unwrap_or(&[]);
-        if wanted && sender.send(channel::message(channel, data)).await.is_err() {
+    loop {
+        let silence = async {
+            // An error: there is nobody left who could tell of the end.
+            let _ = ended.wait_for(|ended| *ended).await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        let read = tokio::select! {
+            biased;
+            read = source.read(&mut buffer) => read,
+            () = silence => return,
+        };
+        let Ok(count @ 1..) = read else { return };
+        if let Some(to) = to
+            && !to.send(buffer.get(..count).unwrap_or(&[])).await
+        {
             return;
         }
     }

@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::api;
 use crate::layout::Layout;
 use crate::object::write::{Delete, Part, Propagation};
 use crate::object::{Key, Object, Write, kind};
-use crate::session::{Command, Session, SessionError, Sessions, Target};
+use crate::session::{Command, Family, Pod, Session, SessionError, Sessions, Target};
 use crate::store::Store;
 
 struct NoSessions;
@@ -24,6 +25,9 @@ impl Sessions for NoSessions {
         Err(SessionError::NotRunning("nothing runs here".into()))
     }
     fn attach(&self, _: &Target, _: bool) -> Result<Session, SessionError> {
+        Err(SessionError::NotRunning("nothing runs here".into()))
+    }
+    fn socket(&self, _: &Pod, _: Family) -> Result<OwnedFd, SessionError> {
         Err(SessionError::NotRunning("nothing runs here".into()))
     }
 }

@@ -1,10 +1,10 @@
-//! `create configmap` and `create secret generic`.
+//! `create configmap`, and the data of ConfigMaps and Secrets.
 
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde_json::{Value, json};
 
 use super::{Failure, HowArgs, metadata};
@@ -20,43 +20,17 @@ pub struct ConfigMapArgs {
     pub how: HowArgs,
 }
 
-/// Create a Secret
-#[derive(Debug, Args)]
-pub struct SecretArgs {
-    #[command(subcommand)]
-    what: SecretType,
-}
-
-#[derive(Debug, Subcommand)]
-enum SecretType {
-    /// A Secret from literal values and files
-    Generic(GenericArgs),
-}
-
-#[derive(Debug, Args)]
-struct GenericArgs {
-    #[arg(value_name = "NAME")]
-    name: String,
-    #[command(flatten)]
-    data: DataArgs,
-    /// The Secret's type
-    #[arg(long = "type")]
-    secret_type: Option<String>,
-    #[command(flatten)]
-    how: HowArgs,
-}
-
 #[derive(Debug, Default, Args)]
-struct DataArgs {
+pub struct DataArgs {
     /// KEY=VALUE
     #[arg(long)]
-    from_literal: Vec<String>,
+    pub from_literal: Vec<String>,
     /// [KEY=]FILE, or a directory with a file a key
     #[arg(long, value_name = "[KEY=]FILE")]
-    from_file: Vec<String>,
+    pub from_file: Vec<String>,
     /// A file with a line KEY=VALUE for each key
     #[arg(long, value_name = "FILE")]
-    from_env_file: Vec<String>,
+    pub from_env_file: Vec<String>,
 }
 
 pub fn config_map(args: &ConfigMapArgs) -> Result<Value, Failure> {
@@ -72,20 +46,8 @@ pub fn config_map(args: &ConfigMapArgs) -> Result<Value, Failure> {
     Ok(object)
 }
 
-pub fn secret(args: SecretArgs) -> Result<(Value, HowArgs), Failure> {
-    let SecretType::Generic(args) = args.what;
-    let mut object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata(&args.name, json!({}))});
-    for (key, bytes) in args.data.read()? {
-        object["data"][key] = STANDARD.encode(bytes).into();
-    }
-    if let Some(secret_type) = args.secret_type {
-        object["type"] = secret_type.into();
-    }
-    Ok((object, args.how))
-}
-
 impl DataArgs {
-    fn read(&self) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+    pub fn read(&self) -> Result<Vec<(String, Vec<u8>)>, Failure> {
         let mut data = Data::default();
         for literal in &self.from_literal {
             let (key, value) = literal
@@ -146,7 +108,7 @@ impl Data {
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+pub fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
             Failure::error(format!("error reading {}: no such file or directory", path.display()))

@@ -34,7 +34,7 @@ pub fn write(page: &mut Page, events: &[Value]) {
 }
 
 /// `12s`, or `12s (x3 over 5m)` of one that came again.
-fn ages(event: &Value) -> String {
+pub fn ages(event: &Value) -> String {
     let count = number(event, "/series/count").max(number(event, "/count"));
     let last = age(&last_time(event));
     let first = match text(event, "/firstTimestamp") {

@@ -13,6 +13,7 @@ mod workload;
 use clap::Args;
 use serde_json::Value;
 
+pub use self::events::{ages as events_ages, last_time as events_time};
 use self::page::Page;
 use super::path::Query;
 use super::resource::{self, Asked};
@@ -39,6 +40,13 @@ pub struct DescribeArgs {
     show_events: bool,
     #[arg(long, hide = true)]
     chunk_size: Option<u64>,
+}
+
+/// The template of an object that makes pods, as `rollout history --revision` shows it.
+pub fn template_text(object: &Value) -> String {
+    let mut page = Page::default();
+    workload::template(&mut page, object);
+    page.unaligned()
 }
 
 /// What the pages of all kinds are made with.

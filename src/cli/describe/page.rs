@@ -48,7 +48,7 @@ impl Page {
         let Some((first, rest)) = values.split_first() else { return self.field(level, name, "<none>") };
         self.field(level, name, first);
         for value in rest {
-            self.line(level, &format!("\t{value}"));
+            self.line(0, &format!("\t{value}"));
         }
     }
 
@@ -75,6 +75,11 @@ impl Page {
 
     pub fn text(self) -> String {
         tabs::align(&self.text, 0, 2).replace(TAB, "\t")
+    }
+
+    /// With its TABs, as kubectl prints the template of a revision.
+    pub fn unaligned(self) -> String {
+        self.text.replace(TAB, "\t")
     }
 }
 

@@ -101,7 +101,8 @@ impl Describer<'_> {
     }
 }
 
-fn template(page: &mut Page, object: &Value) {
+/// The template in an object that makes pods.
+pub(super) fn template(page: &mut Page, object: &Value) {
     let empty = Value::Null;
     let template = object.pointer("/spec/template").unwrap_or(&empty);
     let spec = template.get("spec").unwrap_or(&empty);

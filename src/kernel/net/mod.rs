@@ -22,12 +22,14 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 pub use error::{Cause, NetError};
 
 use crate::desired::{Netns, NetnsRole, Veth};
 use crate::kernel::netlink::{Family, Netlink};
 use crate::layout::Layout;
+use crate::session;
 use cable::Kernel;
 use directory::Directory;
 pub(crate) use error::doing;
@@ -136,6 +138,20 @@ impl Network {
         bound.map_err(doing(what()))
     }
 
+    /// A TCP socket of a namespace, which it stays in whoever uses it. As for `listen`, not for a thread that other tasks
+    /// share.
+    pub fn tcp_socket(&self, name: &str, family: session::Family) -> Result<OwnedFd, NetError> {
+        let fd = self.netns_fd(name)?;
+        let what = || format!("make a socket in network namespace {name}");
+        let _there = away(|| setns(&fd, CloneFlags::CLONE_NEWNET)).map_err(doing(what()))?;
+        let family = match family {
+            session::Family::Ipv4 => AddressFamily::Inet,
+            session::Family::Ipv6 => AddressFamily::Inet6,
+        };
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        socket(family, SockType::Stream, flags, None).map_err(doing(what()))
+    }
+
     fn is_there(&self, name: &str) -> Result<bool, NetError> {
         Ok(name.is_empty() || self.directory.bound(name)?.is_some())
     }
@@ -242,7 +258,7 @@ fn away(go: impl FnOnce() -> nix::Result<()>) -> Result<Return, Cause> {
     Ok(Return(home.into()))
 }
 
-/// Brings the thread back when it is dropped, also by a panic.
+/// Brings the thread back when it is dropped, also by a panic; ends the process if it cannot.
 struct Return(OwnedFd);
 
 impl Drop for Return {
@@ -254,8 +270,10 @@ impl Drop for Return {
             returned = setns(&self.0, CloneFlags::CLONE_NEWNET);
         }
         if let Err(errno) = returned {
-            // To go on would be to do the machine's work in a pod.
-            panic!("cannot return to the thread's own network namespace: {}", errno.desc());
+            // To go on would be to do the machine's work in a pod. What was made stays, and the next `lab up` takes it
+            // over.
+            eprintln!("cannot return to the thread's own network namespace: {}; ending at once", errno.desc());
+            std::process::abort();
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the machine is like.
 
 use std::fs::{self, File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::geteuid;
@@ -9,14 +9,14 @@ use nix::unistd::geteuid;
 use super::{Facts, Leftover, Limits, Privilege, probe};
 use crate::kernel::net::NetError;
 use crate::kernel::teardown;
-use crate::layout::{IP_NETNS, Layout, RUN};
+use crate::layout::{IP_NETNS, Layout, RUN, STATE};
 
 /// Bits of the capability sets in /proc/PID/status.
 const CAPABILITIES: [(u32, &str); 2] = [(12, "CAP_NET_ADMIN"), (21, "CAP_SYS_ADMIN")];
 
 pub fn gather(layout: &Layout) -> Facts {
-    let mut facts =
-        Facts { privilege: privilege(), limits: limits(), leftovers: leftovers(layout), ..Facts::default() };
+    let mut facts = Facts { privilege: privilege(), limits: limits(), ..Facts::default() };
+    leftovers(&mut facts);
     if facts.privilege == Privilege::Full {
         match probe::missing() {
             Ok(missing) => facts.missing = missing,
@@ -25,6 +25,10 @@ pub fn gather(layout: &Layout) -> Facts {
     }
     if let Err(error) = used(layout, &mut facts) {
         facts.unknown.push(error);
+    }
+    if facts.privilege == Privilege::None {
+        // Who is not root sees little, which is said once.
+        facts.unknown.clear();
     }
     facts
 }
@@ -80,24 +84,60 @@ fn limits() -> Limits {
     }
 }
 
-fn leftovers(layout: &Layout) -> Vec<Leftover> {
-    let names = |directory: &str| {
-        let mut names: Vec<_> =
-            fs::read_dir(directory).into_iter().flatten().flatten().map(|e| e.file_name()).collect();
-        names.sort();
-        names
-    };
-    let labs = names(RUN).into_iter().filter_map(|name| name.into_string().ok()).filter(|lab| {
-        let other = Layout::new(lab);
-        let locks = [other.lock(), other.supervisor_lock()];
-        // The lab itself may be being started: whoever asks holds its lock.
-        lab != layout.lab() && other.netns_dir().is_dir() && !locks.iter().any(|lock| is_held(lock))
-    });
-    let links = names(IP_NETNS)
-        .into_iter()
-        .map(|name| Path::new(IP_NETNS).join(name))
-        .filter(|path| fs::read_link(path).is_ok_and(|target| target.starts_with(RUN)) && fs::metadata(path).is_err());
-    labs.map(Leftover::Lab).chain(links.map(Leftover::Symlink)).collect()
+fn leftovers(facts: &mut Facts) {
+    let mut found: Vec<Leftover> = Vec::new();
+    let running = names(RUN);
+    for lab in &running {
+        let layout = Layout::new(lab);
+        // Whoever brings it up or takes it down holds the one, its supervisor the other.
+        if [layout.lock(), layout.supervisor_lock()].iter().any(|lock| is_held(lock)) {
+            continue;
+        }
+        let left = teardown::left(&layout);
+        let lives = !teardown::namespaces(&layout, &mut facts.unknown).is_empty();
+        found.push(match (left.is_empty(), lives) {
+            (false, _) => Leftover::Held(lab.clone(), left),
+            (true, true) => Leftover::Lab(lab.clone()),
+            (true, false) => Leftover::Stale(lab.clone()),
+        });
+    }
+    let stopped = names(STATE).into_iter().filter(|lab| !running.contains(lab) && Layout::new(lab).store().exists());
+    found.extend(stopped.map(Leftover::Stopped));
+    let symlinks = names(IP_NETNS).into_iter().map(|name| Path::new(IP_NETNS).join(name));
+    let dangling =
+        |path: &PathBuf| fs::read_link(path).is_ok_and(|target| target.starts_with(RUN)) && fs::metadata(path).is_err();
+    found.extend(symlinks.filter(dangling).map(Leftover::Symlink));
+    match strange_links(&running) {
+        Ok(links) => found.extend(links.into_iter().map(Leftover::Link)),
+        Err(error) => facts.unknown.push(error),
+    }
+    facts.leftovers = found;
+}
+
+/// The machine's ends of cables that have a lab's name for one and lead into a namespace that no lab here has.
+fn strange_links(labs: &[String]) -> Result<Vec<String>, String> {
+    let links = teardown::machine()?.links().map_err(|error| error.to_string())?;
+    let mut cables =
+        links.into_iter().filter(|link| link.peer_netns.is_some() && link.name.starts_with("lan-")).peekable();
+    if cables.peek().is_none() {
+        return Ok(Vec::new());
+    }
+    let mut known = Vec::new();
+    for lab in labs {
+        let layout = Layout::new(lab);
+        let namespaces = teardown::namespaces(&layout, &mut Vec::new());
+        known.extend(teardown::cables(&namespaces)?.into_iter().map(|link| link.number));
+        known.extend(teardown::left_cables(&layout));
+    }
+    Ok(cables.filter(|link| !known.contains(&link.number)).map(|link| link.name).collect())
+}
+
+/// The names in a directory, sorted; none if it is not there.
+fn names(directory: &str) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
 }
 
 fn is_held(lock: &Path) -> bool {

@@ -120,21 +120,39 @@ fn limits(limits: &Limits, wanted: &Wanted) -> Vec<Finding> {
 }
 
 fn leftover(leftover: &Leftover) -> Finding {
-    let level = Level::Warning;
-    match leftover {
-        Leftover::Lab(lab) => Finding {
-            level,
-            what: format!("lab \"{lab}\" has no supervisor"),
-            why: "it was killed; the lab's pods run on, but nothing follows changes".to_string(),
-            fix: format!("lab up --name {lab}   (takes the lab over), or: lab down --name {lab}"),
-        },
-        Leftover::Symlink(path) => Finding {
-            level,
-            what: format!("{} leads to a network namespace that is gone", path.display()),
-            why: "the lab that it was of ended without `lab down`".to_string(),
-            fix: format!("rm {}", path.display()),
-        },
-    }
+    let (what, why, fix) = match leftover {
+        Leftover::Lab(lab) => (
+            format!("lab \"{lab}\" has no supervisor"),
+            "it was killed; the lab's pods run on, but nothing follows changes".to_string(),
+            format!("lab up --name {lab}   (takes the lab over), or: lab down --name {lab}"),
+        ),
+        Leftover::Held(lab, left) => (
+            format!("lab \"{lab}\" is not wholly down"),
+            left.join("; "),
+            format!("end what holds it, then: lab down --name {lab}"),
+        ),
+        Leftover::Stale(lab) => (
+            format!("lab \"{lab}\" has files in /run and nothing that runs"),
+            "it was stopped before it was up, or this machine was restarted with the files in place".to_string(),
+            format!("lab up --name {lab}   (makes it of its objects), or: lab down --name {lab}"),
+        ),
+        Leftover::Stopped(lab) => (
+            format!("lab \"{lab}\" has objects and does not run"),
+            "this machine was restarted while the lab was up".to_string(),
+            format!("lab up --name {lab}   (makes it again), or: lab down --name {lab}"),
+        ),
+        Leftover::Symlink(path) => (
+            format!("{} leads to a network namespace that is gone", path.display()),
+            "the lab that it was of ended without `lab down`".to_string(),
+            format!("rm {}", path.display()),
+        ),
+        Leftover::Link(link) => (
+            format!("link {link} looks like a lab's, and no lab here has it"),
+            "the namespace at its other end is held by something, and the lab's files are gone".to_string(),
+            format!("ip link delete {link}"),
+        ),
+    };
+    Finding { level: Level::Warning, what, why, fix }
 }
 
 #[cfg(test)]
@@ -232,12 +250,19 @@ mod tests {
         let facts = Facts {
             privilege: Privilege::Without("CAP_SYS_ADMIN"),
             missing: vec![missing],
-            leftovers: vec![Leftover::Lab("a".into()), Leftover::Symlink("/run/netns/a.b".into())],
+            leftovers: vec![
+                Leftover::Lab("a".into()),
+                Leftover::Held("b".into(), vec!["network namespace b.w1: it is held".into()]),
+                Leftover::Stale("c".into()),
+                Leftover::Stopped("d".into()),
+                Leftover::Symlink("/run/netns/a.b".into()),
+                Leftover::Link("lan-e".into()),
+            ],
             unknown: vec!["cannot list routes".into()],
             ..Facts::default()
         };
         let findings = judge(&facts, &wanted());
-        assert_eq!(findings.len(), 5);
+        assert_eq!(findings.len(), 9);
         assert!(findings.iter().all(|f| ![&f.what, &f.why, &f.fix].iter().any(|text| text.is_empty())), "{findings:?}");
         let fixes: Vec<&str> = findings.iter().map(|finding| finding.fix.as_str()).collect();
         assert!(fixes.iter().any(|fix| fix.starts_with("modprobe -a veth")), "{fixes:?}");

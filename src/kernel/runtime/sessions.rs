@@ -203,5 +203,6 @@ impl Server {
 }
 
 fn not_running(container: &str) -> Refusal {
-    Refusal::NotRunning(format!("container {container:?} is not running"))
+    // The kubelet's words.
+    Refusal::NotRunning(format!("unable to upgrade connection: container not found ({container:?})"))
 }

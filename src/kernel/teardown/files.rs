@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::{TeardownReport, mounts};
 use crate::kernel::net::directory::absent_is_fine;
-use crate::kernel::runtime::tidy_node_root;
+use crate::kernel::process::Process;
+use crate::kernel::runtime::{pid_file, tidy_node_root};
 use crate::layout::{Layout, RUN, STATE};
 
 /// Removes the lab's run directory, and of its state directory everything but volume data.
@@ -22,8 +23,9 @@ pub fn remove(layout: &Layout, report: &mut TeardownReport) {
             report.kept = vec![layout.state()];
         }
     }
+    let kept: Vec<PathBuf> = report.kept.iter().cloned().chain(evidence(layout)).collect();
     let mut remove = |path: &Path| {
-        if let Err(error) = remove_except(path, &report.kept) {
+        if let Err(error) = remove_except(path, &kept) {
             report.errors.push(format!("cannot remove {}: {error}", path.display()));
         }
     };
@@ -33,6 +35,15 @@ pub fn remove(layout: &Layout, report: &mut TeardownReport) {
         // Another lab may be in it.
         let _ = fs::remove_dir(shared);
     }
+}
+
+/// What the next teardown has to know of what did not end in this one.
+fn evidence(layout: &Layout) -> Vec<PathBuf> {
+    let of_namespaces = [layout.witness(), layout.left()].into_iter().filter(|path| path.symlink_metadata().is_ok());
+    let nodes = fs::read_dir(layout.run().join("nodes")).into_iter().flatten().flatten();
+    let of_nodes = nodes.map(|node| pid_file(layout, &node.file_name().to_string_lossy()));
+    let alive = |path: &PathBuf| Process::read(path).is_some_and(|process| process.is_alive());
+    of_namespaces.chain(of_nodes.filter(alive)).collect()
 }
 
 /// Removes a lab's volume data for good; returns where it was. To be called after [`super::teardown`].

@@ -53,11 +53,13 @@ pub fn prove_gone(layout: &Layout, report: &mut TeardownReport) -> bool {
     }
 }
 
+/// But for the witness, which goes when it has nothing left to see.
 fn below(layout: &Layout) -> io::Result<Vec<PathBuf>> {
     let table = fs::read("/proc/thread-self/mountinfo")?;
-    let (run, state) = (layout.run(), layout.state());
+    let (run, state, witness) = (layout.run(), layout.state(), layout.witness());
     let mounts = table.split(|&byte| byte == b'\n').filter_map(mount_point);
-    Ok(mounts.filter(|path| path.starts_with(&run) || path.starts_with(&state)).collect())
+    let is_ours = |path: &PathBuf| path.starts_with(&run) || path.starts_with(&state);
+    Ok(mounts.filter(|path| is_ours(path) && *path != witness).collect())
 }
 
 /// The fifth field of a line, in which blanks and backslashes are written as `\040` and `\134`.

@@ -5,6 +5,9 @@
 //! kernel has begun to destroy it. That it is done is told by the canary: one end of a cable is in the witness, the
 //! other in a namespace that is let go of together with the lab's. The kernel destroys namespaces in order, links last,
 //! so when the canary's link vanishes after the last number, all is gone.
+//!
+//! The witness of a teardown that could not end all is kept in the lab's directory (`evidence`), and the next teardown
+//! calls the same one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -16,15 +19,16 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket};
 
+use super::evidence::{Evidence, Held};
 use super::{Leftover, TeardownReport, holders};
 use crate::desired::{End, Mac, Veth};
 use crate::kernel::net::orders::{Numbers, Orders};
 use crate::kernel::net::space::Space;
 use crate::kernel::net::{NetError, doing};
-use crate::kernel::netlink::{Family, Netlink};
+use crate::layout::Layout;
 
 /// How long to wait while nothing ends at all. The kernel takes 1 ms a namespace, and longer on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -52,32 +56,37 @@ pub struct Subject {
 }
 
 impl Witness {
-    /// To be called while the namespaces are there.
-    pub fn call(namespaces: &BTreeMap<String, OwnedFd>) -> Result<Witness, NetError> {
-        let seat = thread::scope(|scope| {
-            let thread = thread::Builder::new().name("witness".to_string()).spawn_scoped(scope, Witness::seat);
+    /// To be called while the namespaces are there. `kept`: what an earlier witness could not see gone.
+    pub fn call(namespaces: &BTreeMap<String, OwnedFd>, kept: Option<Evidence>) -> Result<Witness, NetError> {
+        let (seat, held) = kept.map_or((None, Vec::new()), |kept| (Some(kept.witness), kept.held));
+        let seated = thread::scope(|scope| {
+            let thread = thread::Builder::new().name("witness".to_string()).spawn_scoped(scope, || Witness::seat(seat));
             let joined = thread.map_err(doing("start a thread for the witness"))?.join();
             joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
-        let (mut witness, mut number) = (seat?, FIRST_NUMBER);
-        for (name, fd) in namespaces {
+        let mut witness = seated?;
+        for Held { number, name, inode, .. } in held {
+            witness.subjects.insert(number, Subject { name, inode });
+        }
+        let free = witness.subjects.last_key_value().map_or(FIRST_NUMBER, |(last, _)| last + 1);
+        for (number, (name, fd)) in (free..).zip(namespaces) {
             let file = fd.try_clone().map(File::from).and_then(|file| file.metadata());
             let inode = file.map_err(doing(format!("look at network namespace {name}")))?.ino();
             witness.space.give_number(fd.as_fd(), number)?;
             witness.subjects.insert(number, Subject { name: name.clone(), inode });
-            number += 1;
         }
         Ok(witness)
     }
 
-    /// The witness's own namespace, with the canary. The calling thread is left in it.
-    fn seat() -> Result<Witness, NetError> {
-        let failed = |cause: Errno| NetError::new("create a network namespace that sees the lab's end", cause);
-        unshare(CloneFlags::CLONE_NEWNET).map_err(failed)?;
-        let fd = own_namespace()?;
-        let netlink = Netlink::open(Family::Route).map_err(doing("talk to the kernel about links"))?;
+    /// The witness's own namespace, a new one if there is none, with the canary. The calling thread is left in it.
+    fn seat(kept: Option<OwnedFd>) -> Result<Witness, NetError> {
+        let failed = |cause: Errno| NetError::new("enter a network namespace that sees the lab's end", cause);
+        match kept {
+            None => unshare(CloneFlags::CLONE_NEWNET).map_err(failed)?,
+            Some(kept) => setns(kept, CloneFlags::CLONE_NEWNET).map_err(failed)?,
+        }
         let mut witness = Witness {
-            space: Space::new("witness", fd, netlink, 1),
+            space: Space::enter("witness", own_namespace()?)?,
             bell: bell().map_err(failed)?,
             canary: None,
             subjects: BTreeMap::new(),
@@ -113,11 +122,31 @@ impl Witness {
         Ok(())
     }
 
-    /// Waits for the end of all, and reports what does not end. To be called when all has been let go of.
-    pub fn see_them_gone(mut self, report: &mut TeardownReport) {
+    /// Waits for the end of all, and reports what does not end. To be called when all has been let go of. What is still
+    /// there is kept in mind in the lab's directory.
+    pub fn see_them_gone(mut self, layout: &Layout, report: &mut TeardownReport) {
+        let before = report.left.len();
         if let Err(error) = self.watch(report) {
             report.errors.push(error.to_string());
         }
+        let why = report.left.get(before..).unwrap_or_default();
+        let held = self.held(why).unwrap_or_else(|error| {
+            report.errors.push(error.to_string());
+            Vec::new()
+        });
+        if let Err(error) = super::evidence::keep(layout, self.space.fd(), held) {
+            report.errors.push(format!("cannot keep in mind what is left: {error}"));
+        }
+    }
+
+    fn held(&self, left: &[Leftover]) -> Result<Vec<Held>, NetError> {
+        let alive = self.alive()?;
+        let alive = self.subjects.iter().filter(|(number, _)| alive.contains(number));
+        let held = alive.map(|(number, Subject { name, inode })| {
+            let why = left.iter().find(|left| left.what == described(name)).map(|left| left.why.clone());
+            Held { number: *number, name: name.clone(), inode: *inode, why: why.unwrap_or_default() }
+        });
+        Ok(held.collect())
     }
 
     fn watch(&mut self, report: &mut TeardownReport) -> Result<(), NetError> {
@@ -206,18 +235,22 @@ const CANARY: &str = "canary";
 /// The kernel gives out numbers from 0 on, as it did to the canary's namespace.
 const FIRST_NUMBER: u32 = 1 << 20;
 
+fn described(name: &str) -> String {
+    format!("network namespace {name}")
+}
+
 fn leftover(subject: &Subject, holders: Option<&Vec<String>>) -> Leftover {
-    let what = format!("network namespace {}", subject.name);
+    let what = described(&subject.name);
     match holders {
         Some(holders) => Leftover {
             what,
             why: format!("it is held by {}", holders.join(", ")),
-            fix: "it ends by itself when that does".to_string(),
+            fix: "end that, and run `lab down` again".to_string(),
         },
         None => Leftover {
             what,
             why: "no process and no mount holds it, so connections that are being closed do".to_string(),
-            fix: "it ends by itself when the kernel has given them up, within two minutes".to_string(),
+            fix: "it ends when the kernel has given them up, within two minutes; run `lab down` again then".to_string(),
         },
     }
 }

@@ -13,7 +13,7 @@ mod validate;
 
 pub use definition::{Column, Definition, ScalePaths, Version};
 pub use intern::MOST as MOST_KINDS;
-pub use schema::{Schema, published as published_schema};
+pub use schema::Schema;
 pub use status::settled;
 pub use validate::{validate, validate_update};
 

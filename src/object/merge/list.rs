@@ -20,7 +20,7 @@ pub(super) fn find(list: &[Value], key: &str, wanted: &Map<String, Value>) -> Op
 }
 
 /// As [`find`], for two lists that are both complete: a port of another protocol is never the same port.
-pub(super) fn find_exactly(list: &[Value], key: &str, wanted: &Map<String, Value>) -> Option<usize> {
+pub fn find_exactly(list: &[Value], key: &str, wanted: &Map<String, Value>) -> Option<usize> {
     let value = wanted.get(key)?;
     list.iter().position(|element| {
         element.get(key) == Some(value)

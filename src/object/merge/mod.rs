@@ -5,7 +5,7 @@
 //! Both look up in [`keys`] which lists merge and by what.
 
 pub mod keys;
-mod list;
+pub(super) mod list;
 mod strategic;
 
 pub use strategic::strategic;

@@ -4,21 +4,14 @@
 //! silence. The object is decoded once through the type of its kind by a deserializer of our own ([`walk`]), which sees
 //! every field that a type asks for and every one it does not know.
 
-mod walk;
+mod text;
+pub(super) mod walk;
 
-use serde_json::{Map, Value};
+pub use text::strict_errors;
 
-use k8s_openapi::api::{
-    admissionregistration::v1 as admission, apps::v1 as apps, autoscaling::v1 as autoscaling_v1,
-    autoscaling::v2 as autoscaling, batch::v1 as batch, certificates::v1 as certificates,
-    coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery, flowcontrol::v1 as flowcontrol,
-    networking::v1 as networking, node::v1 as node, policy::v1 as policy, rbac::v1 as rbac, resource::v1 as resource,
-    scheduling::v1 as scheduling, storage::v1 as storage,
-};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
-use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1 as apiregistration;
+use serde_json::Value;
 
-use super::{KindRef, Object, kind, lab};
+use super::{Object, types};
 
 /// A field that its type does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +50,9 @@ pub fn unknown_fields(object: &Object) -> Vec<String> {
 
 /// Holds an object against the type of its kind.
 pub fn examine(object: &Object) -> Findings {
-    let Some(decode) = object.kind().and_then(decoder) else { return Findings::default() };
+    let Some(decode) = object.kind().and_then(types::of).map(|known| known.decode) else {
+        return Findings::default();
+    };
     let mut findings = decode(object.json());
     // A type error ends the decoding. Without the wrong value it goes on to the next one.
     let mut mended = None::<Value>;
@@ -77,6 +72,20 @@ pub fn examine(object: &Object) -> Findings {
     }
     findings.wrong = wrong;
     findings
+}
+
+/// Takes away the fields that the object's kind does not have, as a server does that keeps objects by their types.
+pub fn prune(object: &mut Object, unknown: &[UnknownField]) {
+    if unknown.is_empty() {
+        return;
+    }
+    let mut value = Value::Object(std::mem::take(object.json_mut()));
+    for field in unknown {
+        clear(&mut value, &field.path);
+    }
+    if let Value::Object(fields) = value {
+        *object.json_mut() = fields;
+    }
 }
 
 /// Takes what stands at a path away; an item of a list becomes null, so that the others stay where they are. `false`
@@ -100,81 +109,10 @@ fn clear(value: &mut Value, path: &str) -> bool {
     }
 }
 
-type Decode = fn(&Map<String, Value>) -> Findings;
-
-/// How the objects of a kind are decoded.
-fn decoder(kind: KindRef) -> Option<Decode> {
-    if kind.version == "v1" && kind == &kind::HORIZONTAL_POD_AUTOSCALER {
-        return Some(walk::decode::<autoscaling_v1::HorizontalPodAutoscaler>);
-    }
-    let all: [(KindRef, Decode); 57] = [
-        (&kind::NAMESPACE, walk::decode::<core::Namespace>),
-        (&kind::NODE, walk::decode::<core::Node>),
-        (&kind::POD, walk::decode::<core::Pod>),
-        (&kind::SERVICE, walk::decode::<core::Service>),
-        (&kind::ENDPOINTS, walk::decode::<core::Endpoints>),
-        (&kind::EVENT, walk::decode::<core::Event>),
-        (&kind::CONFIG_MAP, walk::decode::<core::ConfigMap>),
-        (&kind::SECRET, walk::decode::<core::Secret>),
-        (&kind::SERVICE_ACCOUNT, walk::decode::<core::ServiceAccount>),
-        (&kind::PERSISTENT_VOLUME, walk::decode::<core::PersistentVolume>),
-        (&kind::PERSISTENT_VOLUME_CLAIM, walk::decode::<core::PersistentVolumeClaim>),
-        (&kind::REPLICATION_CONTROLLER, walk::decode::<core::ReplicationController>),
-        (&kind::LIMIT_RANGE, walk::decode::<core::LimitRange>),
-        (&kind::RESOURCE_QUOTA, walk::decode::<core::ResourceQuota>),
-        (&kind::POD_TEMPLATE, walk::decode::<core::PodTemplate>),
-        (&kind::DEPLOYMENT, walk::decode::<apps::Deployment>),
-        (&kind::REPLICA_SET, walk::decode::<apps::ReplicaSet>),
-        (&kind::DAEMON_SET, walk::decode::<apps::DaemonSet>),
-        (&kind::STATEFUL_SET, walk::decode::<apps::StatefulSet>),
-        (&kind::CONTROLLER_REVISION, walk::decode::<apps::ControllerRevision>),
-        (&kind::JOB, walk::decode::<batch::Job>),
-        (&kind::CRON_JOB, walk::decode::<batch::CronJob>),
-        (&kind::HORIZONTAL_POD_AUTOSCALER, walk::decode::<autoscaling::HorizontalPodAutoscaler>),
-        (&kind::ENDPOINT_SLICE, walk::decode::<discovery::EndpointSlice>),
-        (&kind::INGRESS, walk::decode::<networking::Ingress>),
-        (&kind::INGRESS_CLASS, walk::decode::<networking::IngressClass>),
-        (&kind::NETWORK_POLICY, walk::decode::<networking::NetworkPolicy>),
-        (&kind::ROLE, walk::decode::<rbac::Role>),
-        (&kind::ROLE_BINDING, walk::decode::<rbac::RoleBinding>),
-        (&kind::CLUSTER_ROLE, walk::decode::<rbac::ClusterRole>),
-        (&kind::CLUSTER_ROLE_BINDING, walk::decode::<rbac::ClusterRoleBinding>),
-        (&kind::STORAGE_CLASS, walk::decode::<storage::StorageClass>),
-        (&kind::CSI_DRIVER, walk::decode::<storage::CSIDriver>),
-        (&kind::PRIORITY_CLASS, walk::decode::<scheduling::PriorityClass>),
-        (&kind::POD_DISRUPTION_BUDGET, walk::decode::<policy::PodDisruptionBudget>),
-        (&kind::LEASE, walk::decode::<coordination::Lease>),
-        (&kind::CUSTOM_RESOURCE_DEFINITION, walk::decode::<apiextensions::CustomResourceDefinition>),
-        (&kind::API_SERVICE, walk::decode::<apiregistration::APIService>),
-        (&kind::VALIDATING_WEBHOOK, walk::decode::<admission::ValidatingWebhookConfiguration>),
-        (&kind::COMPONENT_STATUS, walk::decode::<core::ComponentStatus>),
-        (&kind::IP_ADDRESS, walk::decode::<networking::IPAddress>),
-        (&kind::SERVICE_CIDR, walk::decode::<networking::ServiceCIDR>),
-        (&kind::CSI_NODE, walk::decode::<storage::CSINode>),
-        (&kind::CSI_STORAGE_CAPACITY, walk::decode::<storage::CSIStorageCapacity>),
-        (&kind::VOLUME_ATTACHMENT, walk::decode::<storage::VolumeAttachment>),
-        (&kind::VOLUME_ATTRIBUTES_CLASS, walk::decode::<storage::VolumeAttributesClass>),
-        (&kind::VALIDATING_ADMISSION_POLICY, walk::decode::<admission::ValidatingAdmissionPolicy>),
-        (&kind::VALIDATING_ADMISSION_POLICY_BINDING, walk::decode::<admission::ValidatingAdmissionPolicyBinding>),
-        (&kind::CERTIFICATE_SIGNING_REQUEST, walk::decode::<certificates::CertificateSigningRequest>),
-        (&kind::FLOW_SCHEMA, walk::decode::<flowcontrol::FlowSchema>),
-        (&kind::PRIORITY_LEVEL_CONFIGURATION, walk::decode::<flowcontrol::PriorityLevelConfiguration>),
-        (&kind::RUNTIME_CLASS, walk::decode::<node::RuntimeClass>),
-        (&kind::DEVICE_CLASS, walk::decode::<resource::DeviceClass>),
-        (&kind::RESOURCE_CLAIM, walk::decode::<resource::ResourceClaim>),
-        (&kind::RESOURCE_CLAIM_TEMPLATE, walk::decode::<resource::ResourceClaimTemplate>),
-        (&kind::RESOURCE_SLICE, walk::decode::<resource::ResourceSlice>),
-        (&kind::MUTATING_WEBHOOK, walk::decode::<admission::MutatingWebhookConfiguration>),
-    ];
-    if kind == &kind::LAB {
-        return Some(walk::decode::<lab::Lab>);
-    }
-    all.into_iter().find(|(known, _)| *known == kind).map(|(_, decode)| decode)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::object::kind;
     use serde_json::json;
 
     fn object(value: Value) -> Object {
@@ -184,7 +122,6 @@ mod tests {
     #[test]
     fn every_kind_can_be_examined() {
         for kind in kind::ALL {
-            assert!(decoder(kind).is_some(), "{}", kind.kind);
             let minimal = object(json!({"apiVersion": kind.api_version(), "kind": kind.kind, "nope": 1}));
             assert_eq!(unknown_fields(&minimal), ["nope"], "{}", kind.kind);
         }

@@ -7,7 +7,7 @@ mod endpoints;
 mod error;
 mod field;
 mod ingress;
-mod names;
+pub(super) mod names;
 mod pod;
 mod quantity;
 mod service;

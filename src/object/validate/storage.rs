@@ -6,8 +6,8 @@ use super::{names, pod};
 
 const ACCESS_MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 
-/// The fields of a volume's spec that are not where it is kept.
-const NO_SOURCE: [&str; 9] = [
+/// The fields of a volume's spec that may change: all but `volumeMode` and those that say where the volume is kept.
+pub const MAY_CHANGE: [&str; 8] = [
     "accessModes",
     "capacity",
     "claimRef",
@@ -16,7 +16,6 @@ const NO_SOURCE: [&str; 9] = [
     "persistentVolumeReclaimPolicy",
     "storageClassName",
     "volumeAttributesClassName",
-    "volumeMode",
 ];
 
 pub fn persistent_volume(root: &Field, errors: &mut Errors) {
@@ -29,8 +28,8 @@ pub fn persistent_volume(root: &Field, errors: &mut Errors) {
     storage(&capacity.get("storage"), errors);
     let fields = spec.value.and_then(|value| value.as_object());
     let names = fields.into_iter().flat_map(|fields| fields.keys());
-    let sources = names.filter(|field| !NO_SOURCE.contains(&field.as_str())).map(|field| spec.get(field));
-    let sources: Vec<Field> = sources.filter(Field::is_set).collect();
+    let sources = names.filter(|field| *field != "volumeMode" && !MAY_CHANGE.contains(&field.as_str()));
+    let sources: Vec<Field> = sources.map(|field| spec.get(field)).filter(Field::is_set).collect();
     if sources.is_empty() {
         errors.push(spec.required("must specify a volume type"));
     }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::error::{FieldError, Reason};
 use super::field::{Errors, Field};
 use super::quantity::Quantity;
+use super::storage;
 use crate::object::{Object, custom, kind};
 
 const IMMUTABLE: &str = "field is immutable";
@@ -191,17 +192,7 @@ fn claim(old: &Field, new: &Field, errors: &mut Errors) {
 }
 
 fn volume(old: &Field, new: &Field, errors: &mut Errors) {
-    let may_change = [
-        "accessModes",
-        "capacity",
-        "claimRef",
-        "mountOptions",
-        "nodeAffinity",
-        "persistentVolumeReclaimPolicy",
-        "storageClassName",
-        "volumeAttributesClassName",
-    ];
-    let (before, after) = (without(old, &may_change), without(new, &may_change));
+    let (before, after) = (without(old, &storage::MAY_CHANGE), without(new, &storage::MAY_CHANGE));
     if let Some(field) = first_difference(&before, &after) {
         if field == "volumeMode" {
             errors.push(new.get("volumeMode").invalid(IMMUTABLE));

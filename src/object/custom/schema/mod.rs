@@ -11,8 +11,6 @@ use std::collections::BTreeMap;
 use regex::Regex;
 use serde_json::Value;
 
-pub use shape::published;
-
 #[derive(Debug, Default)]
 pub struct Schema {
     /// `None`: any.

@@ -1,6 +1,6 @@
 //! What a schema makes of an object before it is checked: fields that it does not have go, defaults come in.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{Additional, Schema, field};
 
@@ -93,21 +93,4 @@ impl Schema {
             _ => {}
         }
     }
-}
-
-/// A schema for clients that ask what an object may be: the definition's own, with the fields that every object has.
-pub fn published(raw: &Value) -> Value {
-    let mut schema = raw.clone();
-    let properties = schema.as_object_mut().map(|fields| fields.entry("properties").or_insert_with(|| json!({})));
-    if let Some(Value::Object(properties)) = properties {
-        let text = |description: &str| json!({"type": "string", "description": description});
-        properties.insert("apiVersion".into(), text("The version of the schema of this object."));
-        properties.insert("kind".into(), text("The kind of this object."));
-        properties.insert(
-            "metadata".into(),
-            json!({"description": "Standard object's metadata.", "default": {},
-                "allOf": [{"$ref": "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}]}),
-        );
-    }
-    schema
 }

@@ -1,6 +1,8 @@
 //! Label selectors, in the form of objects (`matchLabels`, `matchExpressions`) and of the command line (`a=b,c in (d)`),
 //! and field selectors (`metadata.name=web`).
 
+mod parse;
+
 use serde_json::{Map, Value};
 
 use super::Object;
@@ -23,11 +25,14 @@ enum Operator {
     NotIn(Vec<String>),
     Exists,
     DoesNotExist,
+    /// A whole number that is greater, or less.
+    GreaterThan(i64),
+    LessThan(i64),
 }
 
 /// Why a selector cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unable to parse requirement: {0}")]
+#[error("{0}")]
 pub struct SelectorError(pub String);
 
 impl Selector {
@@ -61,20 +66,10 @@ impl Selector {
         Ok(all)
     }
 
-    /// The form of `kubectl get -l`: `a=b`, `a==b`, `a!=b`, `a in (b,c)`, `a notin (b)`, `a`, `!a`, joined by commas.
+    /// The form of `kubectl get -l`: `a=b`, `a==b`, `a!=b`, `a in (b,c)`, `a notin (b)`, `a>1`, `a<1`, `a`, `!a`, joined by
+    /// commas. The errors are upstream's.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
-        let mut requirements = Vec::new();
-        for part in split_outside_parentheses(text) {
-            let part = part.trim();
-            if part.is_empty() {
-                if text.trim().is_empty() {
-                    continue;
-                }
-                return Err(SelectorError(format!("found '', expected: identifier in \"{text}\"")));
-            }
-            requirements.push(parse_requirement(part)?);
-        }
-        Ok(Selector { requirements })
+        Ok(Selector { requirements: parse::requirements(text)? })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -82,6 +77,7 @@ impl Selector {
     }
 
     pub fn matches(&self, labels: Option<&Map<String, Value>>) -> bool {
+        let number = |value: Option<&str>| value.and_then(|v| v.parse::<i64>().ok());
         self.requirements.iter().all(|requirement| {
             let value = labels.and_then(|l| l.get(&requirement.key)).and_then(Value::as_str);
             match &requirement.operator {
@@ -89,57 +85,10 @@ impl Selector {
                 Operator::NotIn(values) => value.is_none_or(|v| values.iter().all(|x| x != v)),
                 Operator::Exists => value.is_some(),
                 Operator::DoesNotExist => value.is_none(),
+                Operator::GreaterThan(limit) => number(value).is_some_and(|n| n > *limit),
+                Operator::LessThan(limit) => number(value).is_some_and(|n| n < *limit),
             }
         })
-    }
-}
-
-fn split_outside_parentheses(text: &str) -> Vec<&str> {
-    let (mut parts, mut depth, mut start) = (Vec::new(), 0usize, 0);
-    for (at, c) in text.char_indices() {
-        match c {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            ',' if depth == 0 => {
-                parts.push(&text[start..at]);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(&text[start..]);
-    parts
-}
-
-fn parse_requirement(part: &str) -> Result<Requirement, SelectorError> {
-    let requirement = |key: &str, operator| {
-        let key = key.trim();
-        if key.is_empty() || key.contains(char::is_whitespace) || key.contains(['(', ')', '=', '!']) {
-            return Err(SelectorError(format!("\"{part}\" has no valid label name")));
-        }
-        Ok(Requirement { key: key.to_string(), operator })
-    };
-    let one = |value: &str| vec![value.trim().to_string()];
-    if let Some((key, value)) = part.split_once("!=") {
-        return requirement(key, Operator::NotIn(one(value)));
-    }
-    if let Some((key, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
-        return requirement(key, Operator::In(one(value)));
-    }
-    if let Some(open) = part.find('(') {
-        let Some(list) = part[open..].strip_prefix('(').and_then(|l| l.strip_suffix(')')) else {
-            return Err(SelectorError(format!("\"{part}\" lacks a closing parenthesis")));
-        };
-        let values = list.split(',').map(|v| v.trim().to_string()).collect();
-        return match part[..open].trim_end().rsplit_once(char::is_whitespace) {
-            Some((key, "in")) => requirement(key, Operator::In(values)),
-            Some((key, "notin")) => requirement(key, Operator::NotIn(values)),
-            _ => Err(SelectorError(format!("\"{part}\": expected \"in\" or \"notin\" before the parenthesis"))),
-        };
-    }
-    match part.strip_prefix('!') {
-        Some(key) => requirement(key, Operator::DoesNotExist),
-        None => requirement(part, Operator::Exists),
     }
 }
 
@@ -195,48 +144,4 @@ impl FieldSelector {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn matches(selector: &str, labels: Value) -> bool {
-        Selector::parse(selector).unwrap().matches(labels.as_object())
-    }
-
-    #[test]
-    fn each_operator_of_the_command_line() {
-        let web = json!({"app": "web", "tier": "front"});
-        for (selector, expected) in [
-            ("app=web", true),
-            ("app==web,tier!=back", true),
-            ("app in (db, web)", true),
-            ("app notin (db)", true),
-            ("app notin (web)", false),
-            ("tier", true),
-            ("!tier", false),
-            ("!x,app", true),
-            ("x!=y", true),
-            ("x=y", false),
-            ("", true),
-        ] {
-            assert_eq!(matches(selector, web.clone()), expected, "{selector}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_selector_is_refused() {
-        for bad in ["=web", "app in web)", "app in (web", "a b", "a,,b", "app foo (x)"] {
-            assert!(Selector::parse(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn match_expressions_join_match_labels() {
-        let selector = json!({"matchLabels": {"app": "web"}, "matchExpressions": [
-            {"key": "tier", "operator": "In", "values": ["front", "edge"]}, {"key": "old", "operator": "DoesNotExist"}]});
-        let selector = Selector::from_label_selector(&selector).unwrap();
-        assert!(selector.matches(json!({"app": "web", "tier": "edge"}).as_object()));
-        assert!(!selector.matches(json!({"app": "web", "tier": "edge", "old": ""}).as_object()));
-        assert!(!selector.matches(json!({"app": "web"}).as_object()));
-    }
-}
+mod tests;
