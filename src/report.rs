@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::object::selector::Selector;
-use crate::object::{Object, Snapshot, kind};
+use crate::object::service_account::{ROOT_CA, VOLUME_PREFIX};
+use crate::object::{Object, Snapshot, custom, kind};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -102,6 +103,7 @@ pub fn report(lab: &str, snapshot: &Snapshot, progress: &Progress) -> Report {
     workloads(&mut report, snapshot);
     services(&mut report, snapshot);
     fields_not_acted_on(&mut report, snapshot);
+    api_not_acted_on(&mut report, snapshot);
     for (key, _) in snapshot.iter().filter(|(key, _)| !key.kind.acted_on && !is_built_in(key)) {
         *report.not_acted_on.entry(key.kind.kind.to_string()).or_default() += 1;
     }
@@ -110,11 +112,8 @@ pub fn report(lab: &str, snapshot: &Snapshot, progress: &Progress) -> Report {
 }
 
 /// Parts of pods that are kept as written, but that nothing here acts on yet.
-const POD_FIELDS: &[(&str, &str)] = &[
-    ("volumes", "volumes are not mounted"),
-    ("initContainers", "initContainers are not run"),
-    ("securityContext", "the securityContext is not applied"),
-];
+const POD_FIELDS: &[(&str, &str)] =
+    &[("initContainers", "initContainers are not run"), ("securityContext", "the securityContext is not applied")];
 /// The same of containers.
 const CONTAINER_FIELDS: &[(&str, &str)] = &[
     ("livenessProbe", "probes are not made"),
@@ -135,10 +134,14 @@ fn fields_not_acted_on(report: &mut Report, snapshot: &Snapshot) {
             Value::Object(map) => !map.is_empty(),
             _ => false,
         };
+        // What admission adds is there: the token's.
+        let is_written = |volume: &&Value| !volume["name"].as_str().is_some_and(|n| n.starts_with(VOLUME_PREFIX));
+        let volumes = spec["volumes"].as_array().is_some_and(|volumes| volumes.iter().any(|v| is_written(&v)));
+        let volumes = volumes.then_some("volumes are not mounted");
         let of_pod = POD_FIELDS.iter().filter(|(field, _)| has(spec, field));
         let of_containers = CONTAINER_FIELDS.iter().filter(|(field, _)| containers.iter().any(|c| has(c, field)));
         let limits = containers.iter().any(|c| has(&c["resources"], "limits"));
-        let said = of_pod.chain(of_containers).map(|(_, what)| *what);
+        let said = of_pod.chain(of_containers).map(|(_, what)| *what).chain(volumes);
         for what in said.chain(limits.then_some("resource limits are not enforced")).collect::<BTreeSet<_>>() {
             let name = || format!("{}/{}", pod.namespace(), pod.name());
             found.entry(what).or_insert_with(|| (name(), 0)).1 += 1;
@@ -161,10 +164,41 @@ fn fields_not_acted_on(report: &mut Report, snapshot: &Snapshot) {
     }
 }
 
+/// What the API keeps and does not hold anybody to.
+fn api_not_acted_on(report: &mut Report, snapshot: &Snapshot) {
+    let rbac = [&kind::ROLE, &kind::ROLE_BINDING, &kind::CLUSTER_ROLE, &kind::CLUSTER_ROLE_BINDING];
+    let rbac: usize = rbac.into_iter().map(|kind| snapshot.list(kind).count()).sum();
+    if rbac > 0 {
+        report.notes.push(format!(
+            "RBAC objects are kept but not enforced ({rbac} of them): everybody who is known may do everything"
+        ));
+    }
+    let (mut webhooks, mut rules) = (Vec::new(), Vec::new());
+    for definition in custom::definitions(snapshot).filter(|definition| definition.is_served()) {
+        if definition.has_webhook {
+            webhooks.push(definition.kind.clone());
+        }
+        if definition.versions.iter().any(|version| version.served && version.has_rules) {
+            rules.push(definition.kind.clone());
+        }
+    }
+    for (kinds, what, so) in [
+        (
+            webhooks,
+            "conversion webhooks",
+            "are not called in this version: each version of a kind shows the same fields",
+        ),
+        (rules, "x-kubernetes-validations", "are not evaluated in this version; the rest of the schema is"),
+    ] {
+        if !kinds.is_empty() {
+            report.notes.push(format!("{what} of {} {so}", kinds.join(", ")));
+        }
+    }
+}
+
 /// Objects that every cluster has from the start.
 fn is_built_in(key: &crate::object::Key) -> bool {
-    *key.kind == kind::SERVICE_ACCOUNT && (key.name == "default" || key.namespace == "kube-system")
-        || *key.kind == kind::CONFIG_MAP && key.name == "kube-root-ca.crt"
+    *key.kind == kind::CONFIG_MAP && key.name == ROOT_CA
 }
 
 impl Report {
@@ -528,5 +562,32 @@ mod tests {
         let [waiting] = &report.waiting[..] else { panic!("{:?}", report.waiting) };
         assert_eq!(waiting.cause, "it is bound to node w9-k8s, which does not exist");
         assert!(waiting.stuck && waiting.next.as_deref().is_some_and(|next| next.ends_with("w1-k8s")));
+    }
+
+    #[test]
+    fn what_the_api_keeps_and_does_not_enforce_is_said() {
+        let report = |objects: Vec<Value>| report_of(objects).notes;
+        let rule = json!([{"rule": "self.x > 1"}]);
+        let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "things.example.com"},
+            "spec": {"group": "example.com", "scope": "Cluster", "names": {"plural": "things", "kind": "Thing"},
+                "conversion": {"strategy": "Webhook"},
+                "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                    "type": "object", "x-kubernetes-validations": rule}}}]},
+            "status": {"conditions": [{"type": "Established", "status": "True"}]}});
+        let notes = report(vec![definition]);
+        assert!(notes[0].starts_with("conversion webhooks of Thing are not called"), "{notes:?}");
+        assert!(notes[1].starts_with("x-kubernetes-validations of Thing are not evaluated"), "{notes:?}");
+        let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+            "metadata": {"name": "r", "namespace": "default"}});
+        assert!(report(vec![role])[0].starts_with("RBAC objects are kept but not enforced (1 of them)"));
+        let token = json!({"name": "kube-api-access-abcde", "projected": {}});
+        let pod = |volumes: Value| {
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"},
+                "spec": {"containers": [{"name": "c"}], "volumes": volumes}})
+        };
+        assert_eq!(report(vec![pod(json!([token]))]), Vec::<String>::new());
+        let both = report(vec![pod(json!([token, {"name": "data", "emptyDir": {}}]))]);
+        assert_eq!(both, ["volumes are not mounted in this version (pod default/p)"]);
     }
 }

@@ -230,3 +230,40 @@ fn kubectl_applies_on_the_server() {
     noted.ok().is("");
     lab.down();
 }
+
+#[test]
+fn custom_kinds_are_kinds_like_others_to_kubectl() {
+    let file = "tests/labs/crontabs.yaml";
+    let lab = Lab::up(&["labs/nodeport", file]);
+    configure(&lab);
+    kubectl(&["get", "ct"]).ok().matches_line(&["NAME", "SPEC", "REPLICAS", "AGE"]).matches_line(&["my-tab", "*/5"]);
+    kubectl(&["get", "all"]).ok().has("crontab.stable.example.com/my-tab");
+    kubectl(&["wait", "--for=condition=Established", "--timeout=5s", "crd/crontabs.stable.example.com"]).ok();
+    kubectl(&["explain", "ct.spec.cronSpec"]).ok().has("When to run");
+    kubectl(&["scale", "ct", "my-tab", "--replicas=3"]).ok();
+    kubectl(&["patch", "ct", "my-tab", "--type=merge", "-p", r#"{"spec":{"image":"x"}}"#]).ok();
+    kubectl(&["label", "ct", "my-tab", "a=b"]).ok();
+    kubectl(&["describe", "ct", "my-tab"]).ok().matches_line(&["Replicas:", "3"]);
+    kubectl(&["apply", "-f", file]).ok().has("crontab.stable.example.com/my-tab configured").has("unchanged");
+    let strategic = kubectl(&["patch", "ct", "my-tab", "-p", r#"{"spec":{"image":"y"}}"#]);
+    assert!(
+        strategic.code != 0 && strategic.stderr.contains("strategic-merge-patch+json is not supported"),
+        "{strategic:?}"
+    );
+    lab.lab("get crontabs my-tab").ok().matches_line(&["my-tab", "*/5", "3"]);
+    lab.lab("status").has("x-kubernetes-validations of CronTab are not evaluated");
+
+    kubectl(&["create", "pdb", "np", "--selector=app=np-pods", "--min-available=1"]).ok();
+    let node = kubectl(&["get", "pods", "-l", "app=np-pods", "-o", "jsonpath={.items[0].spec.nodeName}"]).ok().stdout;
+    let drained = kubectl(&["drain", &node, "--ignore-daemonsets", "--timeout=1s"]);
+    assert!(
+        drained.stderr.contains("Cannot evict pod as it would violate the pod's disruption budget."),
+        "{drained:?}"
+    );
+    kubectl(&["uncordon", &node]).ok();
+
+    kubectl(&["delete", "crd", "crontabs.stable.example.com"]).ok();
+    let gone = kubectl(&["get", "ct"]);
+    assert!(gone.code != 0, "{gone:?}");
+    lab.down();
+}

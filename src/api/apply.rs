@@ -24,9 +24,9 @@ use super::status::ApiError;
 use super::subresource::has_status;
 use super::write::{body_of, check, in_place};
 use crate::object::changes::{self, Change};
-use crate::object::merge::{LAST_APPLIED, three_way};
+use crate::object::merge::{LAST_APPLIED, last_applied_text, three_way};
 use crate::object::write::Part;
-use crate::object::{Key, Object, Objects, Snapshot, Write, kind, map_at_mut};
+use crate::object::{Key, KindRef, Object, Objects, Snapshot, Write, custom, kind, map_at_mut};
 use crate::store::{Store, WriteError};
 
 /// What became of one manifest.
@@ -146,13 +146,20 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Namespaces go first, so that what is in them may stand before them.
+    /// Namespaces and definitions go first, so that what is in them, and what they define, may stand before them.
     fn add_all(&mut self, manifests: &[Value]) -> Result<Vec<(Key, Applied)>, ApiError> {
-        let is_namespace = |m: &Value| m.get("kind").and_then(Value::as_str) == Some(kind::NAMESPACE.kind);
+        let of_kind = |m: &Value, kind: KindRef| m.get("kind").and_then(Value::as_str) == Some(kind.kind);
+        let is_first = |m: &Value| of_kind(m, &kind::NAMESPACE) || of_kind(m, &kind::CUSTOM_RESOURCE_DEFINITION);
         let is_lab = |m: &Value| m.get("kind").and_then(Value::as_str) == Some(kind::LAB.kind);
         let mut indexes: Vec<usize> = (0..manifests.len()).collect();
         indexes.sort_by_key(|i| {
-            manifests.get(*i).map_or(2, |m| if is_lab(m) { 0 } else { 2 - u8::from(is_namespace(m)) })
+            manifests.get(*i).map_or(3, |m| match m {
+                m if is_lab(m) => 0,
+                m if is_first(m) => 1,
+                // Pods need theirs.
+                m if of_kind(m, &kind::SERVICE_ACCOUNT) => 2,
+                _ => 3,
+            })
         });
         let mut applied: Vec<(usize, (Key, Applied))> = Vec::with_capacity(manifests.len());
         let mut errors: Vec<(usize, ApiError)> = Vec::new();
@@ -172,7 +179,11 @@ impl<'a> Batch<'a> {
     fn add(&mut self, manifest: &Value) -> Result<(Key, Applied), ApiError> {
         let map = manifest.as_object().ok_or_else(|| ApiError::bad_request("the manifest is no JSON object"))?;
         let (object, mut warnings) = admission::plug::to_current(Object::from_map(map.clone()));
-        let kind = object.kind().ok_or_else(|| {
+        let known = object.kind().or_else(|| {
+            let snapshot = Snapshot::new(self.objects.clone(), self.version);
+            custom::by_api_version_kind(&snapshot, object.api_version(), object.kind_name())
+        });
+        let kind = known.ok_or_else(|| {
             let (kind, version) = (object.kind_name(), object.api_version());
             let message = format!("no matches for kind \"{kind}\" in version \"{version}\"");
             ApiError::new(StatusCode::NOT_FOUND, "NotFound", message)
@@ -181,6 +192,9 @@ impl<'a> Batch<'a> {
             return Err(ApiError::bad_request("cannot use generate name with apply"));
         }
         let object = check(kind, self.query, object.into_map(), &mut warnings)?;
+        let crd = self.objects.get(&Key::new(&kind::CUSTOM_RESOURCE_DEFINITION, "", kind.resource()));
+        let definition = crd.filter(|_| kind.custom.is_some()).and_then(|crd| custom::definition(crd));
+        super::custom::field_validation(definition.as_deref(), self.query, &object, &mut warnings)?;
         let namespace = match object.namespace() {
             "" => self.query.get("namespace").unwrap_or("default"),
             namespace => namespace,
@@ -193,7 +207,7 @@ impl<'a> Batch<'a> {
         let outcome = match &before {
             None => {
                 let manifest = match self.server_side {
-                    true => Object::from_map(self.writer.apply(kind, None, manifest.json())?),
+                    true => Object::from_map(self.writer.apply(kind, None, manifest.json())?).of(kind),
                     false => self.writer.record(kind, None, manifest),
                 };
                 let snapshot = Snapshot::new(self.objects.clone(), self.version);
@@ -203,7 +217,10 @@ impl<'a> Batch<'a> {
                 self.plan(key.clone(), object, true);
                 Outcome::Created
             }
-            Some(current) => self.add_change(&key, manifest, current, &mut warnings)?,
+            Some(current) => {
+                let current = super::custom::served_as(kind, current);
+                self.add_change(&key, manifest, &current, &mut warnings)?
+            }
         };
         let changes = match (before, self.objects.get(&key)) {
             (Some(before), Some(after)) => changes::changes(kind, before.json(), after.json()),
@@ -234,7 +251,7 @@ impl<'a> Batch<'a> {
             true => self.writer.apply_and_migrate(key.kind, Some(current), manifest.json())?,
             false => merged_here(key, &manifest, current, warnings),
         };
-        let mut merged = Object::from_map(merged);
+        let mut merged = Object::from_map(merged).of(manifest.kind().unwrap_or(key.kind));
         let version = current.metadata().and_then(|m| m.get("resourceVersion")).cloned();
         if let Some(version) = version {
             merged.metadata_mut().insert("resourceVersion".into(), version);
@@ -300,7 +317,7 @@ fn with_last_applied(mut manifest: Object) -> Object {
         annotations.remove(LAST_APPLIED);
     }
     map_at_mut(manifest.metadata_mut(), "annotations");
-    let text = format!("{}\n", manifest.to_value());
+    let text = last_applied_text(&manifest.to_value());
     manifest.set_annotation(LAST_APPLIED, &text);
     manifest
 }

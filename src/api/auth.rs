@@ -70,7 +70,7 @@ pub fn user_of(api: &Api, caller: &Caller, headers: &HeaderMap) -> Option<User> 
 }
 
 /// A token is good for as long as the account and the pod that it was made for are there.
-fn user_of_token(api: &Api, token: &str) -> Option<User> {
+pub(super) fn user_of_token(api: &Api, token: &str) -> Option<User> {
     let claims = api.tokens.as_ref()?.verify(token, Timestamp::now()).ok()?;
     let snapshot = api.store.snapshot();
     let is_there = |kind: KindRef, bound: &Bound| {

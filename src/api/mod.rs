@@ -8,6 +8,7 @@ pub mod admission;
 mod apply;
 mod auth;
 mod body;
+pub(crate) mod custom;
 mod discovery;
 mod exec;
 mod forward;

@@ -4,6 +4,7 @@ use hyper::{Response, StatusCode};
 use serde_json::{Map, Value};
 
 use super::body::Body;
+use super::custom;
 use super::owners::{Options, Writer};
 use super::respond::{self, Form};
 use super::route::Target;
@@ -38,22 +39,26 @@ pub async fn patch(target: Target, call: Call) -> Result<Response<Body>, ApiErro
             return Err(ApiError::conflict(target.kind, target.name.as_deref().unwrap_or_default(), why));
         }
         let object = in_place(check(target.kind, &query, object, &mut warnings)?, &target)?;
+        custom::field_validation(form.definition(), &query, &object, &mut warnings)?;
         let created = api.create(target.kind, object, query.dry_run()?)?;
-        return Ok(respond::warned(respond::object(form, StatusCode::CREATED, &created), &warnings));
+        return Ok(respond::warned(respond::object(&form, StatusCode::CREATED, &created), &warnings));
     }
     let patched = api.change(&target, part(&target), query.dry_run()?, |current| {
         warnings.clear();
         if patch.kind == PatchKind::Apply {
             let object = writer.apply(target.kind, Some(current), patch.fields()?)?;
-            return in_place(check(target.kind, &query, object, &mut warnings)?, &target);
+            let object = check(target.kind, &query, object, &mut warnings)?;
+            custom::field_validation(form.definition(), &query, &object, &mut warnings)?;
+            return in_place(object, &target);
         }
         let object = patch.apply(target.kind, current.json())?;
         let shown = patch.as_shown(&object);
         let object = check(target.kind, &query, object, &mut warnings).map_err(|error| unfit(&shown, error))?;
+        custom::field_validation(form.definition(), &query, &object, &mut warnings)?;
         let object = in_place(object, &target)?;
         Ok(writer.record(target.kind, Some(current), object))
     })?;
-    Ok(respond::warned(respond::object(form, StatusCode::OK, &patched), &warnings))
+    Ok(respond::warned(respond::object(&form, StatusCode::OK, &patched), &warnings))
 }
 
 /// The error for a patch after which the object is not what it should be: `value` is what upstream shows of it.

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use hyper::{Response, StatusCode};
 
 use super::body::Body;
+use super::custom;
 use super::page::Token;
 use super::query::Filter;
 use super::respond::{self, Form, ListMeta};
@@ -25,7 +26,7 @@ impl Api {
 pub fn get(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     let form = Form::wanted(&call)?;
     let object = call.api.find(&target)?;
-    Ok(respond::object(form, StatusCode::OK, &object))
+    Ok(respond::object(&form, StatusCode::OK, &custom::served_as(target.kind, &object)))
 }
 
 pub fn list_or_watch(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
@@ -35,6 +36,7 @@ pub fn list_or_watch(target: Target, call: Call) -> Result<Response<Body>, ApiEr
 fn list(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     let form = Form::wanted(&call)?;
     let filter = Filter::new(target.namespace.as_deref(), &call.query)?;
+    custom::check_selector(call.definition.as_deref(), target.kind, &filter)?;
     let limit = call.query.number::<usize>("limit")?.filter(|limit| *limit > 0);
     let token = call.query.get("continue").map(Token::decode).transpose()?;
     let snapshot = at_moment(&call, token.as_ref())?;
@@ -42,7 +44,8 @@ fn list(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     let after = token.as_ref().map(|t| (t.namespace.as_str(), t.name.as_str()));
     let mut matching = select(&snapshot, &target, &filter)
         .skip_while(|object| after.is_some_and(|after| (object.namespace(), object.name()) <= after));
-    let objects: Vec<Arc<Object>> = matching.by_ref().take(limit.unwrap_or(usize::MAX)).cloned().collect();
+    let shown = matching.by_ref().take(limit.unwrap_or(usize::MAX));
+    let objects: Vec<Arc<Object>> = shown.map(|object| custom::served_as(target.kind, object)).collect();
     let mut meta = ListMeta { resource_version: snapshot.resource_version(), next: None };
     let remaining = if limit.is_some() { matching.count() } else { 0 };
     if remaining > 0
@@ -53,7 +56,7 @@ fn list(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
         meta.next = Some((next.encode(), remaining));
         call.api.pages.lock().unwrap_or_else(PoisonError::into_inner).keep(&snapshot);
     }
-    respond::list(form, target.kind, &objects, &meta)
+    respond::list(&form, target.kind, &objects, &meta)
 }
 
 /// The objects in `snapshot` that a target and filter name, in order.

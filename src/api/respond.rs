@@ -9,12 +9,21 @@ use serde_json::{Value, json};
 use super::body::Body;
 use super::serve::Call;
 use super::status::ApiError;
-use super::table::{self, Include};
+use super::table::{self, Columns, Include};
+use crate::object::custom::Definition;
 use crate::object::{KindRef, Object};
+
+/// How objects are to be answered.
+#[derive(Debug, Clone)]
+pub struct Form {
+    pub shape: Shape,
+    /// What defines their kind, where that is a custom one: it says the columns of a table.
+    definition: Option<Arc<Definition>>,
+}
 
 /// The form of objects that the `Accept` header asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum Shape {
     Objects,
     /// Rows of cells, as kubectl prints them.
     Table(Include),
@@ -25,27 +34,34 @@ pub enum Form {
 impl Form {
     pub fn wanted(call: &Call) -> Result<Self, ApiError> {
         let accept = call.header("accept");
-        let form = Self::of_accept(accept).ok_or_else(|| {
+        let shape = Shape::of_accept(accept).ok_or_else(|| {
             ApiError::new(
                 StatusCode::NOT_ACCEPTABLE,
                 "NotAcceptable",
                 "only the following media types are accepted: application/json",
             )
         })?;
-        Ok(match form {
-            Form::Table(_) => Form::Table(match call.query.get("includeObject") {
+        let shape = match shape {
+            Shape::Table(_) => Shape::Table(match call.query.get("includeObject") {
                 Some("None") => Include::Nothing,
                 Some("Object") => Include::Object,
                 _ => Include::Metadata,
             }),
             other => other,
-        })
+        };
+        Ok(Form { shape, definition: call.definition.clone() })
     }
 
+    pub fn definition(&self) -> Option<&Definition> {
+        self.definition.as_deref()
+    }
+}
+
+impl Shape {
     /// The first media type that can be served.
     fn of_accept(accept: &str) -> Option<Self> {
         if accept.trim().is_empty() {
-            return Some(Form::Objects);
+            return Some(Shape::Objects);
         }
         accept.split(',').find_map(|media| {
             let mut parts = media.split(';').map(str::trim);
@@ -61,9 +77,9 @@ impl Form {
                 }
             }
             match (kind, version) {
-                ("", _) => Some(Form::Objects),
-                ("Table", "v1") => Some(Form::Table(Include::Metadata)),
-                ("PartialObjectMetadata" | "PartialObjectMetadataList", "v1") => Some(Form::Metadata),
+                ("", _) => Some(Shape::Objects),
+                ("Table", "v1") => Some(Shape::Table(Include::Metadata)),
+                ("PartialObjectMetadata" | "PartialObjectMetadataList", "v1") => Some(Shape::Metadata),
                 _ => None,
             }
         })
@@ -89,25 +105,26 @@ impl ListMeta {
     }
 }
 
-pub fn list(form: Form, kind: KindRef, objects: &[Arc<Object>], meta: &ListMeta) -> Result<Response<Body>, ApiError> {
+pub fn list(form: &Form, kind: KindRef, objects: &[Arc<Object>], meta: &ListMeta) -> Result<Response<Body>, ApiError> {
     let metadata = meta.to_value();
-    match form {
-        Form::Table(include) => {
-            let mut table = table::table(kind, objects.iter().map(Arc::as_ref), include, true);
+    match form.shape {
+        Shape::Table(include) => {
+            let columns = Columns::of(kind, form.definition());
+            let mut table = table::table(columns, objects.iter().map(Arc::as_ref), include, true);
             table["metadata"] = metadata;
             Ok(json(&table))
         }
-        Form::Metadata => {
+        Shape::Metadata => {
             let items: Vec<Value> = objects.iter().map(|o| partial(o)).collect();
             let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
                 "metadata": metadata, "items": items});
             Ok(json(&list))
         }
-        Form::Objects => {
+        Shape::Objects => {
             let api_version = kind.api_version();
             let start = format!(
-                "{{\"kind\":\"{}List\",\"apiVersion\":\"{api_version}\",\"metadata\":{metadata},\"items\":[",
-                kind.kind
+                "{{\"kind\":\"{}\",\"apiVersion\":\"{api_version}\",\"metadata\":{metadata},\"items\":[",
+                kind.list_kind()
             );
             let mut bytes = start.into_bytes();
             for (index, object) in objects.iter().enumerate() {
@@ -123,18 +140,19 @@ pub fn list(form: Form, kind: KindRef, objects: &[Arc<Object>], meta: &ListMeta)
 }
 
 /// One object in the wanted form.
-pub fn object(form: Form, status: StatusCode, object: &Object) -> Response<Body> {
+pub fn object(form: &Form, status: StatusCode, object: &Object) -> Response<Body> {
     json_with(status, &in_form(form, object, true))
 }
 
-pub fn in_form(form: Form, object: &Object, headers: bool) -> Value {
-    match (form, object.kind()) {
-        (Form::Table(include), Some(kind)) => {
-            let mut table = table::table(kind, std::iter::once(object), include, headers);
+pub fn in_form(form: &Form, object: &Object, headers: bool) -> Value {
+    match (form.shape, object.kind()) {
+        (Shape::Table(include), Some(kind)) => {
+            let columns = Columns::of(kind, form.definition());
+            let mut table = table::table(columns, std::iter::once(object), include, headers);
             table["metadata"] = json!({"resourceVersion": object.resource_version().to_string()});
             table
         }
-        (Form::Metadata, _) => partial(object),
+        (Shape::Metadata, _) => partial(object),
         _ => object.to_value(),
     }
 }
@@ -202,16 +220,16 @@ mod tests {
         let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,\
                        application/json";
         for (accept, expected) in [
-            (kubectl, Some(Form::Table(Include::Metadata))),
-            ("application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json", Some(Form::Objects)),
-            ("application/vnd.kubernetes.protobuf, application/json", Some(Form::Objects)),
-            ("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", Some(Form::Metadata)),
-            ("", Some(Form::Objects)),
-            ("*/*", Some(Form::Objects)),
+            (kubectl, Some(Shape::Table(Include::Metadata))),
+            ("application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json", Some(Shape::Objects)),
+            ("application/vnd.kubernetes.protobuf, application/json", Some(Shape::Objects)),
+            ("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", Some(Shape::Metadata)),
+            ("", Some(Shape::Objects)),
+            ("*/*", Some(Shape::Objects)),
             ("application/vnd.kubernetes.protobuf", None),
             ("text/html", None),
         ] {
-            assert_eq!(Form::of_accept(accept), expected, "{accept}");
+            assert_eq!(Shape::of_accept(accept), expected, "{accept}");
         }
     }
 }

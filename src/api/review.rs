@@ -5,6 +5,7 @@ use hyper::{Method, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::auth;
 use super::body::Body;
 use super::respond;
 use super::route::Target;
@@ -21,6 +22,7 @@ pub enum Review {
     SelfSubjectAccess,
     SubjectAccess,
     SelfSubjectRules,
+    Token,
 }
 
 /// By its path below `/apis`.
@@ -30,9 +32,20 @@ pub fn by_path(group: &str, version: &str, plural: &str) -> Option<Review> {
         ("authorization.k8s.io", "v1", "selfsubjectaccessreviews") => Some(Review::SelfSubjectAccess),
         ("authorization.k8s.io", "v1", "subjectaccessreviews") => Some(Review::SubjectAccess),
         ("authorization.k8s.io", "v1", "selfsubjectrulesreviews") => Some(Review::SelfSubjectRules),
+        ("authentication.k8s.io", "v1", "tokenreviews") => Some(Review::Token),
         _ => None,
     }
 }
+
+/// How kinds stand in discovery that are never stored: group, version, plural, kind, and whether they are namespaced.
+pub const CREATE_ONLY: [(&str, &str, &str, &str, bool); 6] = [
+    ("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", false),
+    ("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", false),
+    ("authorization.k8s.io", "v1", "localsubjectaccessreviews", "LocalSubjectAccessReview", true),
+    ("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", false),
+    ("authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", false),
+    ("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", false),
+];
 
 const WHY: &str = "the lab keeps RBAC objects but does not enforce them: everybody who is known may do everything";
 
@@ -40,7 +53,7 @@ pub async fn answer(review: Review, call: Call) -> Result<Response<Body>, ApiErr
     if call.request.method() != Method::POST {
         return Err(ApiError::method_not_allowed());
     }
-    let user = call.user.clone();
+    let (user, api) = (call.user.clone(), call.api.clone());
     let mut asked = json_body(call).await?;
     asked["status"] = match review {
         Review::SelfSubject => {
@@ -49,6 +62,14 @@ pub async fn answer(review: Review, call: Call) -> Result<Response<Body>, ApiErr
                 info["uid"] = user.uid.into();
             }
             json!({ "userInfo": info })
+        }
+        Review::Token => {
+            let token = asked.pointer("/spec/token").and_then(Value::as_str).unwrap_or("");
+            match auth::user_of_token(&api, token) {
+                Some(user) => json!({"authenticated": true,
+                    "user": {"username": user.name, "uid": user.uid, "groups": user.groups}}),
+                None => json!({"error": "invalid bearer token", "user": {}}),
+            }
         }
         Review::SelfSubjectAccess | Review::SubjectAccess => json!({"allowed": true, "reason": WHY}),
         Review::SelfSubjectRules => json!({

@@ -1,8 +1,10 @@
 //! From a path to what it names.
 
+use super::custom;
 use super::query::percent_decode;
 use super::review::{self, Review};
 use crate::object::kind::{self, KindRef};
+use crate::store::Store;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Route {
@@ -47,8 +49,8 @@ impl Target {
     }
 }
 
-/// `None`: there is no such path.
-pub fn route(path: &str) -> Option<Route> {
+/// `None`: there is no such path. The store says which custom kinds there are.
+pub fn route(path: &str, store: &Store) -> Option<Route> {
     let parts: Vec<String> = path.split('/').filter(|p| !p.is_empty()).map(|p| percent_decode(p, false)).collect();
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let lab = kind::LAB_GROUP;
@@ -65,22 +67,26 @@ pub fn route(path: &str) -> Option<Route> {
         ["apis", group, version, plural] if let Some(review) = review::by_path(group, version, plural) => {
             Some(Route::Review(review))
         }
-        ["apis", group] => known_group(group).then(|| Route::Group(group.to_string())),
-        ["api", version, rest @ ..] => resources("", version, rest),
-        ["apis", group, version, rest @ ..] => resources(group, version, rest),
+        ["apis", group, "v1", "namespaces", _, "localsubjectaccessreviews"] if *group == "authorization.k8s.io" => {
+            Some(Route::Review(Review::SubjectAccess))
+        }
+        ["apis", group] => known_group(group, store).then(|| Route::Group(group.to_string())),
+        ["api", version, rest @ ..] => resources("", version, rest, store),
+        ["apis", group, version, rest @ ..] => resources(group, version, rest, store),
         _ => None,
     }
 }
 
-fn known_group(group: &str) -> bool {
-    !group.is_empty() && kind::ALL.iter().any(|k| k.group == group)
+fn known_group(group: &str, store: &Store) -> bool {
+    !group.is_empty() && custom::groups_and_versions(store).iter().any(|(known, _)| *known == group)
 }
 
-fn resources(group: &str, version: &str, rest: &[&str]) -> Option<Route> {
-    if !kind::ALL.iter().any(|k| k.group == group && k.version == version) {
-        return None;
-    }
+fn resources(group: &str, version: &str, rest: &[&str], store: &Store) -> Option<Route> {
     if rest.is_empty() {
+        let is_known = || custom::groups_and_versions(store).contains(&(group, version));
+        if (group, version) != ("", "v1") && !is_known() {
+            return None;
+        }
         return Some(Route::Resources { group: group.to_string(), version: version.to_string() });
     }
     let (namespace, rest) = match rest {
@@ -96,7 +102,7 @@ fn resources(group: &str, version: &str, rest: &[&str]) -> Option<Route> {
         [plural, name, subresource] => (plural, Some(name.to_string()), Some(subresource.to_string())),
         _ => return None,
     };
-    let kind = kind::by_resource(group, plural).filter(|k| k.version == version)?;
+    let kind = custom::by_resource(store, group, version, plural)?;
     // A namespaced object has no place outside a namespace, nor a cluster's object within one.
     let misplaced = kind.namespaced != namespace.is_some() && (namespace.is_some() || name.is_some());
     (!misplaced).then_some(Route::Objects(Target { kind, namespace, name, subresource }))
@@ -107,7 +113,7 @@ mod tests {
     use super::*;
 
     fn target(path: &str) -> Option<(&'static str, String)> {
-        match route(path)? {
+        match route(path, &Store::in_memory())? {
             Route::Objects(t) => Some((
                 t.kind.plural,
                 format!("{:?} {:?} {:?}", t.namespace, t.name, t.subresource).replace("Some(", "(").replace('"', ""),
@@ -134,8 +140,21 @@ mod tests {
         ] {
             assert_eq!(target(path), expected.map(|(k, t)| (k, t.to_string())), "{path}");
         }
-        assert_eq!(route("/apis/apps"), Some(Route::Group("apps".into())));
-        assert_eq!(route("/apis/none"), None);
-        assert_eq!(route("/apis/nslab.dev/v1alpha1/nodes/client/exec"), Some(Route::NodeExec("client".into())));
+        assert_eq!(route("/apis/apps", &Store::in_memory()), Some(Route::Group("apps".into())));
+        for (path, known) in [
+            ("/api/v1", true),
+            ("/apis/apps/v1", true),
+            ("/apis/autoscaling/v1", true),
+            ("/apis/authorization.k8s.io/v1", true),
+            ("/api/v2", false),
+            ("/apis/apps/v2", false),
+        ] {
+            assert_eq!(route(path, &Store::in_memory()).is_some(), known, "{path}");
+        }
+        assert_eq!(route("/apis/none", &Store::in_memory()), None);
+        assert_eq!(
+            route("/apis/nslab.dev/v1alpha1/nodes/client/exec", &Store::in_memory()),
+            Some(Route::NodeExec("client".into()))
+        );
     }
 }

@@ -21,7 +21,10 @@ use super::body::Body;
 use super::query::Query;
 use super::route::{Route, Target, route};
 use super::status::ApiError;
-use super::{Api, apply, discovery, exec, forward, log, openapi, patch, read, respond, review, subresource, write};
+use super::{
+    Api, apply, custom, discovery, exec, forward, log, openapi, patch, read, respond, review, subresource, write,
+};
+use crate::object::custom::Definition;
 
 /// How long a request's headers may take, which is also how long an idle connection is kept.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -127,6 +130,8 @@ pub struct Call {
     pub query: Query,
     pub request: Request<Incoming>,
     pub user: auth::User,
+    /// What defines the kind that the path names, where that is a custom one.
+    pub definition: Option<Arc<Definition>>,
     pub closing: watch::Receiver<bool>,
 }
 
@@ -142,7 +147,7 @@ async fn answer(
     request: Request<Incoming>,
     closing: watch::Receiver<bool>,
 ) -> Response<Body> {
-    let route = route(request.uri().path());
+    let route = route(request.uri().path(), &api.store);
     let open = matches!(route, Some(Route::Health | Route::Version));
     let user = match auth::user_of(&api, caller, request.headers()) {
         Some(user) => user,
@@ -153,7 +158,7 @@ async fn answer(
         return respond::failure(&ApiError::no_such_path());
     };
     let query = Query::parse(request.uri().query().unwrap_or(""));
-    let call = Call { api, query, request, user, closing };
+    let call = Call { api, query, request, user, definition: None, closing };
     dispatch(route, call).await.unwrap_or_else(|error| respond::failure(&error))
 }
 
@@ -168,11 +173,13 @@ async fn dispatch(route: Route, call: Call) -> Result<Response<Body>, ApiError> 
         _ if method != Method::GET && method != Method::HEAD => Err(ApiError::method_not_allowed()),
         Route::Health => Ok(respond::text("ok")),
         Route::Version => Ok(respond::json(&discovery::version())),
-        Route::Paths => Ok(respond::json(&discovery::paths())),
+        Route::Paths => Ok(respond::json(&discovery::paths(&call.api.store))),
         Route::CoreVersions => Ok(discovery::core_versions(&call)),
         Route::Groups => Ok(discovery::groups(&call)),
-        Route::Group(group) => Ok(respond::json(&discovery::group(&group))),
-        Route::Resources { group, version } => Ok(respond::json(&discovery::resources(&group, &version))),
+        Route::Group(group) => Ok(respond::json(&discovery::group(&call.api.store, &group))),
+        Route::Resources { group, version } => {
+            Ok(respond::json(&discovery::resources(&call.api.store, &group, &version)))
+        }
         Route::OpenApi(path) => openapi::get(&path, &call),
         Route::LabStatus => lab_status(call).await,
     }
@@ -189,7 +196,8 @@ async fn lab_status(call: Call) -> Result<Response<Body>, ApiError> {
     Ok(respond::json(&(call.api.lab_status)()))
 }
 
-async fn objects(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
+async fn objects(target: Target, mut call: Call) -> Result<Response<Body>, ApiError> {
+    call.definition = custom::definition(&call.api.store, target.kind);
     let method = call.request.method().clone();
     match (target.name.as_deref(), target.subresource.as_deref()) {
         (None, _) => match method {

@@ -15,9 +15,10 @@ use super::route::Target;
 use super::serve::Call;
 use super::status::{ApiError, Cause};
 use super::write::{self, DeleteOptions, body_of};
+use crate::object::custom::{self, Definition};
 use crate::object::kind::{self, KindRef};
 use crate::object::write::Part;
-use crate::object::{Object, map_at_mut};
+use crate::object::{Object, Snapshot, disruption, map_at_mut};
 
 /// How a subresource stands in discovery.
 pub struct Subresource {
@@ -50,6 +51,9 @@ pub fn of(kind: KindRef) -> Vec<Subresource> {
     if *kind == kind::SERVICE_ACCOUNT {
         all.push(sub("token", "TokenRequest", Some(("authentication.k8s.io", "v1")), &["create"]));
     }
+    if *kind == kind::CERTIFICATE_SIGNING_REQUEST {
+        all.push(sub("approval", kind.kind, None, READ_WRITE));
+    }
     if has_scale(kind) {
         all.push(sub("scale", "Scale", Some(("autoscaling", "v1")), READ_WRITE));
     }
@@ -60,12 +64,18 @@ pub fn of(kind: KindRef) -> Vec<Subresource> {
 }
 
 fn has_scale(kind: KindRef) -> bool {
+    if let Some(custom) = &kind.custom {
+        return custom.scale;
+    }
     [&kind::DEPLOYMENT, &kind::REPLICA_SET, &kind::REPLICATION_CONTROLLER, &kind::STATEFUL_SET]
         .iter()
         .any(|k| **k == *kind)
 }
 
 pub fn has_status(kind: KindRef) -> bool {
+    if let Some(custom) = &kind.custom {
+        return custom.status;
+    }
     [
         &kind::NAMESPACE,
         &kind::NODE,
@@ -86,6 +96,13 @@ pub fn has_status(kind: KindRef) -> bool {
         &kind::POD_DISRUPTION_BUDGET,
         &kind::CUSTOM_RESOURCE_DEFINITION,
         &kind::API_SERVICE,
+        &kind::CERTIFICATE_SIGNING_REQUEST,
+        &kind::FLOW_SCHEMA,
+        &kind::PRIORITY_LEVEL_CONFIGURATION,
+        &kind::SERVICE_CIDR,
+        &kind::RESOURCE_CLAIM,
+        &kind::VALIDATING_ADMISSION_POLICY,
+        &kind::VOLUME_ATTACHMENT,
     ]
     .iter()
     .any(|k| **k == *kind)
@@ -97,10 +114,13 @@ pub async fn dispatch(target: Target, call: Call) -> Result<Response<Body>, ApiE
         return Err(ApiError::no_such_path());
     }
     match (name, call.request.method()) {
-        ("status", &Method::GET) => super::read::get(target, call),
-        ("status", &Method::PUT) => write::replace(target, call).await,
-        ("status", &Method::PATCH) => super::patch::patch(target, call).await,
-        ("scale", &Method::GET) => Ok(respond::json(&scale_of(&*call.api.find(&target)?))),
+        ("status" | "approval", &Method::GET) => super::read::get(target, call),
+        ("status" | "approval", &Method::PUT) => write::replace(target, call).await,
+        ("status" | "approval", &Method::PATCH) => super::patch::patch(target, call).await,
+        ("scale", &Method::GET) => {
+            let object = super::custom::served_as(target.kind, &call.api.find(&target)?);
+            Ok(respond::json(&scale_of(&object, &ScalePaths::of(target.kind, call.definition.as_deref()))))
+        }
         ("scale", &Method::PUT | &Method::PATCH) => set_scale(target, call).await,
         ("binding", &Method::POST) => bind(target, call).await,
         ("eviction", &Method::POST) => evict(target, call).await,
@@ -110,8 +130,40 @@ pub async fn dispatch(target: Target, call: Call) -> Result<Response<Body>, ApiE
     }
 }
 
+/// Where the fields of an object's `Scale` are.
+struct ScalePaths(Option<custom::ScalePaths>);
+
+impl ScalePaths {
+    /// `definition`: the one of a custom kind.
+    fn of(kind: KindRef, definition: Option<&Definition>) -> Self {
+        ScalePaths(definition.and_then(|d| d.version_of(kind)).and_then(|version| version.scale.clone()))
+    }
+
+    fn number(&self, object: &Object, custom: impl Fn(&custom::ScalePaths) -> &[String], own: &[&str]) -> Option<i64> {
+        match &self.0 {
+            Some(paths) => object.i64_at(&custom(paths).iter().map(String::as_str).collect::<Vec<_>>()),
+            None => object.i64_at(own),
+        }
+    }
+
+    fn selector(&self, object: &Object) -> String {
+        let Some(paths) = &self.0 else { return selector_text(object) };
+        let path = paths.selector.as_deref().unwrap_or_default();
+        object.str_at(&path.iter().map(String::as_str).collect::<Vec<_>>()).unwrap_or("").to_string()
+    }
+
+    fn set_replicas(&self, object: &mut Object, replicas: Value) {
+        let own = ["spec".to_string(), "replicas".to_string()];
+        let path = self.0.as_ref().map_or(&own[..], |paths| &paths.spec_replicas);
+        if let Some((last, parents)) = path.split_last() {
+            let parent = parents.iter().fold(object.json_mut(), |map, field| map_at_mut(map, field));
+            parent.insert(last.clone(), replicas);
+        }
+    }
+}
+
 /// The `Scale` of a workload.
-fn scale_of(object: &Object) -> Value {
+fn scale_of(object: &Object, paths: &ScalePaths) -> Value {
     let metadata = object.metadata();
     let mut shown = Map::new();
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
@@ -119,10 +171,13 @@ fn scale_of(object: &Object) -> Value {
             shown.insert(field.into(), value.clone());
         }
     }
-    let replicas = object.i64_at(&["status", "replicas"]).unwrap_or(0);
+    let replicas = paths.number(object, |p| &p.status_replicas, &["status", "replicas"]).unwrap_or(0);
+    // A built-in workload that says nothing has one replica, a custom one none that is known.
+    let unset = i64::from(paths.0.is_none());
+    let wanted = paths.number(object, |p| &p.spec_replicas, &["spec", "replicas"]).unwrap_or(unset);
     json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": shown,
-        "spec": {"replicas": object.i64_at(&["spec", "replicas"]).unwrap_or(1)},
-        "status": {"replicas": replicas, "selector": selector_text(object)}})
+        "spec": {"replicas": wanted},
+        "status": {"replicas": replicas, "selector": paths.selector(object)}})
 }
 
 /// A workload's selector as text; ReplicationControllers have a plain map.
@@ -137,10 +192,11 @@ fn selector_text(object: &Object) -> String {
 
 async fn set_scale(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     let (api, query) = (call.api.clone(), call.query.clone());
+    let paths = ScalePaths::of(target.kind, call.definition.as_deref());
     let (scale, writer) = ScaleChange::of(&target, call).await?;
     let changed =
         api.change(&Target { subresource: None, ..target.clone() }, Part::Spec, query.dry_run()?, |current| {
-            let wanted = scale.apply(scale_of(current))?;
+            let wanted = scale.apply(scale_of(current, &paths))?;
             let replicas = wanted.pointer("/spec/replicas").cloned().unwrap_or(json!(0));
             if replicas.as_i64().is_none_or(|n| !(0..=i64::from(i32::MAX)).contains(&n)) {
                 let why = "must be greater than or equal to 0";
@@ -150,14 +206,16 @@ async fn set_scale(target: Target, call: Call) -> Result<Response<Body>, ApiErro
             let mut object = match scale {
                 // What is applied to the scale is applied to the object's own field.
                 ScaleChange::Patch(ref patch) if patch.is_apply() => {
-                    let config = json!({"apiVersion": current.api_version(), "kind": current.kind_name(),
-                        "metadata": {"name": current.name()}, "spec": {"replicas": replicas}});
-                    let Value::Object(config) = config else { return Ok(current.clone()) };
-                    Object::from_map(writer.apply(target.kind, Some(current), &config)?)
+                    let mut config = Object::from_map(Map::new());
+                    config.json_mut().insert("apiVersion".into(), current.api_version().into());
+                    config.json_mut().insert("kind".into(), current.kind_name().into());
+                    config.metadata_mut().insert("name".into(), current.name().into());
+                    paths.set_replicas(&mut config, replicas);
+                    Object::from_map(writer.apply(target.kind, Some(current), config.json())?).of(target.kind)
                 }
                 _ => {
                     let mut object = current.clone();
-                    map_at_mut(object.json_mut(), "spec").insert("replicas".into(), replicas);
+                    paths.set_replicas(&mut object, replicas);
                     writer.record(target.kind, Some(current), object)
                 }
             };
@@ -166,7 +224,7 @@ async fn set_scale(target: Target, call: Call) -> Result<Response<Body>, ApiErro
             }
             Ok(object)
         })?;
-    Ok(respond::json(&scale_of(&changed)))
+    Ok(respond::json(&scale_of(&changed, &paths)))
 }
 
 enum ScaleChange {
@@ -220,15 +278,56 @@ async fn bind(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     Ok(respond::json_with(StatusCode::CREATED, &status))
 }
 
-/// Deletes a pod. Disruption budgets are kept but not acted on, so that nothing forbids it.
+/// Deletes a pod, where its disruption budget lets it go.
 async fn evict(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     let (api, query) = (call.api.clone(), call.query.clone());
     let eviction = json_body(call).await?;
     let options = eviction.get("deleteOptions").cloned().unwrap_or(json!({}));
     let options = DeleteOptions::of(&query, options.to_string().as_bytes())?;
-    api.delete(&Target { subresource: None, ..target }, &options)?;
+    let target = Target { subresource: None, ..target };
+    // Held until the pod is marked, so that two evictions do not spend the same of a budget.
+    let _admitting = api.admitting();
+    may_evict(&api.store.snapshot(), &*api.find(&target)?)?;
+    api.delete(&target, &options)?;
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
     Ok(respond::json_with(StatusCode::CREATED, &status))
+}
+
+fn may_evict(snapshot: &Snapshot, pod: &Object) -> Result<(), ApiError> {
+    // It serves nobody yet, or any more.
+    if pod.is_terminating() || matches!(pod.str_at(&["status", "phase"]), Some("Succeeded" | "Failed" | "Pending")) {
+        return Ok(());
+    }
+    let budgets = snapshot.list_in(&kind::POD_DISRUPTION_BUDGET, pod.namespace());
+    let budgets: Vec<&Arc<Object>> = budgets.filter(|budget| disruption::is_about(budget, pod)).collect();
+    let pdb = match budgets.as_slice() {
+        [] => return Ok(()),
+        [one] => one,
+        _ => {
+            let message =
+                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+            return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message));
+        }
+    };
+    let is = disruption::budget(snapshot, pdb);
+    if !disruption::is_healthy(pod) {
+        let always = pdb.str_at(&["spec", "unhealthyPodEvictionPolicy"]) == Some("AlwaysAllow");
+        if always || (is.healthy >= is.desired && is.desired > 0) {
+            return Ok(());
+        }
+    }
+    if is.allowed > 0 {
+        return Ok(());
+    }
+    let mut error = ApiError::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.");
+    let message = format!(
+        "The disruption budget {} needs {} healthy pods and has {} currently",
+        pdb.name(),
+        is.desired,
+        is.healthy
+    );
+    error.details = None;
+    Err(error.with_causes(vec![json!({"reason": "DisruptionBudget", "message": message})]))
 }
 
 /// Sets a Namespace's `spec.finalizers`.
@@ -244,7 +343,7 @@ async fn finalize(target: Target, call: Call) -> Result<Response<Body>, ApiError
         };
         Ok(())
     })?;
-    Ok(respond::object(form, StatusCode::OK, &changed))
+    Ok(respond::object(&form, StatusCode::OK, &changed))
 }
 
 /// Changes an object past what clients may change in it.

@@ -10,13 +10,14 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 
 use super::body::Body;
+use super::custom;
 use super::query::Filter;
 use super::read::select;
-use super::respond::{self, Form};
+use super::respond::{self, Form, Shape};
 use super::route::Target;
 use super::serve::Call;
 use super::status::ApiError;
-use super::table;
+use super::table::{self, Columns};
 use crate::object::{KindRef, Object};
 use crate::store::{Event, EventType, Store, Version};
 
@@ -36,6 +37,7 @@ enum Start {
 pub fn start(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     let form = Form::wanted(&call)?;
     let filter = Filter::new(target.namespace.as_deref(), &call.query)?;
+    custom::check_selector(call.definition.as_deref(), target.kind, &filter)?;
     let version = call.query.number::<u64>("resourceVersion")?.unwrap_or(0);
     let bookmarks = call.query.flag("allowWatchBookmarks");
     let start = match (call.query.get("sendInitialEvents").is_some(), call.query.flag("sendInitialEvents"), version) {
@@ -153,7 +155,7 @@ impl Watcher {
                 (Some(before), EventType::Modified) => {
                     let mut last = Object::clone(&before.object());
                     last.metadata_mut().insert("resourceVersion".into(), event.resource_version.to_string().into());
-                    self.send("DELETED", &last).await
+                    self.send("DELETED", &Arc::new(last)).await
                 }
                 _ => self.send("DELETED", &event.object.object()).await,
             },
@@ -161,8 +163,9 @@ impl Watcher {
         }
     }
 
-    async fn send(&mut self, event_type: &str, object: &Object) -> Option<()> {
-        let value = respond::in_form(self.form, object, !self.headers_sent);
+    async fn send(&mut self, event_type: &str, object: &Arc<Object>) -> Option<()> {
+        let object = &custom::served_as(self.kind, object);
+        let value = respond::in_form(&self.form, object, !self.headers_sent);
         self.headers_sent = true;
         self.line(event_type, &value).await
     }
@@ -172,14 +175,17 @@ impl Watcher {
         if initial_events_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        let object = match self.form {
-            Form::Objects => {
+        let object = match self.form.shape {
+            Shape::Objects => {
                 json!({"kind": self.kind.kind, "apiVersion": self.kind.api_version(), "metadata": metadata})
             }
-            Form::Metadata => {
+            Shape::Metadata => {
                 json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
             }
-            Form::Table(_) => table::bookmark(self.kind, &metadata, !std::mem::replace(&mut self.headers_sent, true)),
+            Shape::Table(_) => {
+                let columns = Columns::of(self.kind, self.form.definition());
+                table::bookmark(columns, &metadata, !std::mem::replace(&mut self.headers_sent, true))
+            }
         };
         self.line("BOOKMARK", &object).await
     }

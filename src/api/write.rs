@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::Api;
 use super::admission;
 use super::body::{self, Body};
+use super::custom;
 use super::owners::{Options, Writer};
 use super::protobuf;
 use super::query::{Filter, Query};
@@ -16,7 +17,7 @@ use super::serve::Call;
 use super::status::{self, ApiError};
 use crate::object::kind::{self, KindRef};
 use crate::object::write::{Delete, Part, Propagation};
-use crate::object::{Key, Object, Write, schema, unknown};
+use crate::object::{Key, Object, Write, map_at_mut, schema, unknown};
 use crate::store::{Outcome, WriteError, Written};
 
 /// How often a change is tried again when something else changed the object meanwhile, and a generated name when it is
@@ -25,22 +26,30 @@ const ATTEMPTS: usize = 8;
 
 pub async fn create(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     let (api, query, form) = (call.api.clone(), call.query.clone(), Form::wanted(&call)?);
-    let writer = Writer::of(&call, Options::Create, None)?;
-    let (object, warnings) = decode(target.kind, &query, &object_bytes(call).await?)?;
-    let object = writer.record(target.kind, None, in_place(object, &target)?);
+    let (user, writer) = (call.user.clone(), Writer::of(&call, Options::Create, None)?);
+    let (object, mut warnings) = decode(target.kind, &query, &object_bytes(call).await?)?;
+    custom::field_validation(form.definition(), &query, &object, &mut warnings)?;
+    let mut object = in_place(object, &target)?;
+    if *target.kind == kind::CERTIFICATE_SIGNING_REQUEST {
+        let spec = map_at_mut(object.json_mut(), "spec");
+        spec.insert("username".into(), user.name.into());
+        spec.insert("groups".into(), user.groups.into());
+    }
+    let object = writer.record(target.kind, None, object);
     let created = api.create(target.kind, object, query.dry_run()?)?;
-    Ok(respond::warned(respond::object(form, StatusCode::CREATED, &created), &warnings))
+    Ok(respond::warned(respond::object(&form, StatusCode::CREATED, &created), &warnings))
 }
 
 pub async fn replace(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     let (api, query, form) = (call.api.clone(), call.query.clone(), Form::wanted(&call)?);
     let writer = Writer::of(&call, Options::Update, target.subresource.as_deref())?;
-    let (object, warnings) = decode(target.kind, &query, &object_bytes(call).await?)?;
+    let (object, mut warnings) = decode(target.kind, &query, &object_bytes(call).await?)?;
+    custom::field_validation(form.definition(), &query, &object, &mut warnings)?;
     let object = in_place(object, &target)?;
     let replaced = api.change(&target, part(&target), query.dry_run()?, |current| {
         Ok(writer.record(target.kind, Some(current), object.clone()))
     })?;
-    Ok(respond::warned(respond::object(form, StatusCode::OK, &replaced), &warnings))
+    Ok(respond::warned(respond::object(&form, StatusCode::OK, &replaced), &warnings))
 }
 
 pub async fn delete(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
@@ -51,7 +60,7 @@ pub async fn delete(target: Target, call: Call) -> Result<Response<Body>, ApiErr
         let object = &written.object;
         return Ok(respond::json(&status::success(target.kind, object.name(), object.uid())));
     }
-    Ok(respond::object(form, StatusCode::OK, &written.object))
+    Ok(respond::object(&form, StatusCode::OK, &written.object))
 }
 
 pub async fn delete_collection(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
@@ -62,7 +71,8 @@ pub async fn delete_collection(target: Target, call: Call) -> Result<Response<Bo
     let filter = Filter::new(target.namespace.as_deref(), &query)?;
     let options = DeleteOptions::of(&query, &body_of(call).await?)?;
     let snapshot = api.store.snapshot();
-    let objects: Vec<_> = select(&snapshot, &target, &filter).cloned().collect();
+    let objects = select(&snapshot, &target, &filter).map(|object| custom::served_as(target.kind, object));
+    let objects: Vec<_> = objects.collect();
     for object in &objects {
         let one = Target { name: Some(object.name().to_string()), ..target.clone() };
         match api.delete(&one, &options) {
@@ -71,7 +81,7 @@ pub async fn delete_collection(target: Target, call: Call) -> Result<Response<Bo
         }
     }
     let meta = ListMeta { resource_version: api.store.snapshot().resource_version(), next: None };
-    respond::list(form, target.kind, &objects, &meta)
+    respond::list(&form, target.kind, &objects, &meta)
 }
 
 impl Api {
@@ -87,10 +97,11 @@ impl Api {
             let admitted = admission::admit_create(&self.store.snapshot(), object.clone(), &mut rand::rng())?;
             let name = admitted.name().to_string();
             if dry_run {
-                return self.try_out(kind, Write::Create(admitted)).map(|w| w.object);
+                let tried = self.try_out(kind, Write::Create(admitted))?;
+                return Ok(custom::served_as(kind, &tried.object));
             }
             match self.store.write(Write::Create(admitted)) {
-                Ok(written) => return Ok(written.object),
+                Ok(written) => return Ok(custom::served_as(kind, &written.object)),
                 Err(WriteError::AlreadyExists { .. }) if generated && attempt < ATTEMPTS => {}
                 Err(error) => return Err(ApiError::from_write(kind, &name, error)),
             }
@@ -121,7 +132,7 @@ impl Api {
         let kind = target.kind;
         for attempt in 1.. {
             let _admitting = self.admitting();
-            let current = self.find(target)?;
+            let current = custom::served_as(kind, &self.find(target)?);
             let mut object = change(&current)?;
             let key = Key::new(kind, target.namespace(), current.name());
             let asked = object.resource_version();
@@ -131,16 +142,18 @@ impl Api {
             }
             if admit {
                 object = admission::admit_update(&self.store.snapshot(), &current, object, &mut rand::rng())?;
+            } else if part == Part::Status {
+                object = admission::admit_status(&self.store.snapshot(), &current, object)?;
             }
             let version = current.resource_version().to_string();
             object.metadata_mut().insert("resourceVersion".into(), version.into());
             // Who owns what of the status is written in the metadata.
             let write = Write::Update(object, if part == Part::Status { Part::All } else { part });
             if dry_run {
-                return self.try_out(kind, write).map(|w| w.object);
+                return Ok(custom::served_as(kind, &self.try_out(kind, write)?.object));
             }
             match self.store.write(write) {
-                Ok(written) => return Ok(written.object),
+                Ok(written) => return Ok(custom::served_as(kind, &written.object)),
                 Err(WriteError::Conflict { .. }) if attempt < ATTEMPTS => {}
                 Err(error) => return Err(ApiError::from_write(kind, &key.name, error)),
             }
@@ -313,7 +326,7 @@ fn check_text(
     text: Option<&[u8]>,
     warnings: &mut Vec<String>,
 ) -> Result<Object, ApiError> {
-    let mut object = Object::from_map(map);
+    let mut object = Object::from_map(map).of(kind);
     let (api_version, kind_name) = (object.api_version(), object.kind_name());
     if !api_version.is_empty() && api_version != kind.api_version() {
         let expected = kind.api_version();
@@ -402,7 +415,7 @@ pub(super) fn in_place(mut object: Object, target: &Target) -> Result<Object, Ap
 /// What a write to this path writes.
 pub(super) fn part(target: &Target) -> Part {
     match target.subresource.as_deref() {
-        Some("status") => Part::Status,
+        Some("status" | "approval") => Part::Status,
         _ => Part::Spec,
     }
 }

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::client::As;
+use super::custom;
 use super::output::{self, Output};
 use super::{Context, Failure, print, tabs};
 use crate::object::kind;
@@ -72,6 +73,7 @@ pub fn api_resources(args: &ApiResourcesArgs) -> Result<(), Failure> {
         text.push_str(if wide { "\tACTED ON\n" } else { "\n" });
     }
     let mut kinds: Vec<_> = kind::ALL.to_vec();
+    kinds.extend(custom::each_once());
     kinds.sort();
     for kind in kinds {
         let other_group = args.api_group.as_ref().is_some_and(|group| group != kind.group);

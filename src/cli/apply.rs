@@ -10,7 +10,7 @@ use super::output::{self, Output};
 use super::path::Query;
 use super::{Context, Failure, dry_run, files, print};
 use crate::object::map_at_mut;
-use crate::object::merge::LAST_APPLIED;
+use crate::object::merge::{LAST_APPLIED, last_applied_text};
 use crate::object::selector::Selector;
 
 /// Create or change objects to be what files say
@@ -145,7 +145,7 @@ fn refused(status: &Status, documents: &[files::Document]) -> Failure {
 pub fn remember(object: &mut Value) {
     let Some(fields) = object.as_object_mut() else { return };
     map_at_mut(map_at_mut(fields, "metadata"), "annotations").remove(LAST_APPLIED);
-    let text = format!("{}\n", json!(fields));
+    let text = last_applied_text(&json!(fields));
     map_at_mut(map_at_mut(fields, "metadata"), "annotations").insert(LAST_APPLIED.into(), text.into());
 }
 

@@ -17,7 +17,7 @@ use super::change::RecordArgs;
 use super::client::ClientError;
 use super::output::{self, Output};
 use super::{Context, Failure, dry_run, files, print};
-use crate::object::kind::{self, KindRef};
+use crate::object::kind::KindRef;
 
 /// Create objects from files or flags
 #[derive(Debug, Args)]
@@ -121,7 +121,7 @@ pub async fn run(args: CreateArgs, cx: &Context) -> Result<(), Failure> {
 
 fn kind_of(object: &Value) -> Result<KindRef, Failure> {
     let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
-    kind::by_api_version_kind(text("apiVersion"), text("kind")).ok_or_else(|| {
+    super::custom::by_api_version_kind(text("apiVersion"), text("kind")).ok_or_else(|| {
         Failure::error(format!("no matches for kind \"{}\" in version \"{}\"", text("kind"), text("apiVersion")))
     })
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::{Context, Failure};
+use super::{Context, Failure, custom};
 use crate::manifest::{self, Input, Options, Problems};
 use crate::object::kind::KindRef;
 
@@ -70,9 +70,10 @@ pub fn read(args: &FileArgs, purpose: Purpose, cx: &Context) -> Result<Vec<Docum
         eprintln!("Warning: {note}");
     }
     if purpose == Purpose::Send {
-        manifest::check(&manifests).map_err(failure)?;
+        manifest::check(&manifests, &custom::by_api_version_kind).map_err(failure)?;
     }
-    manifests.into_iter().map(|manifest| document(manifest, cx)).collect()
+    let brought: Vec<KindRef> = manifests.iter().flat_map(|manifest| manifest::kinds_of(manifest)).collect();
+    manifests.into_iter().map(|manifest| document(manifest, &brought, cx)).collect()
 }
 
 fn failure(problems: Problems) -> Failure {
@@ -89,14 +90,17 @@ fn failure(problems: Problems) -> Failure {
     }
 }
 
-fn document(manifest: manifest::Document, cx: &Context) -> Result<Document, Failure> {
+/// `brought`: the kinds that the files define themselves.
+fn document(manifest: manifest::Document, brought: &[KindRef], cx: &Context) -> Result<Document, Failure> {
     let object = &manifest.object;
     let source = manifest.file.to_string();
-    let Some(kind) = object.kind() else {
-        let (version, kind) = (object.api_version(), object.kind_name());
+    let (version, name) = (object.api_version(), object.kind_name());
+    let is_it = |kind: &&KindRef| kind.kind == name && kind.api_version() == version;
+    let defined = || brought.iter().find(is_it).copied();
+    let Some(kind) = object.kind().or_else(defined).or_else(|| custom::by_api_version_kind(version, name)) else {
         return Err(Failure::error(format!(
-            "resource mapping not found for name: \"{}\" namespace: \"{}\" from \"{source}\": no matches for kind \"{kind}\" in \
-             version \"{version}\"",
+            "resource mapping not found for name: \"{}\" namespace: \"{}\" from \"{source}\": no matches for kind \"{name}\" in \
+             version \"{version}\"\nensure CRDs are installed first",
             object.name(),
             object.namespace()
         )));

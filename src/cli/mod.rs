@@ -11,6 +11,7 @@ pub mod client;
 mod config;
 mod cp;
 mod create;
+pub mod custom;
 mod delete;
 mod describe;
 mod diff;
@@ -29,7 +30,6 @@ mod flags;
 mod get;
 mod gone;
 mod hint;
-mod jsonpath;
 mod kubeconfig;
 mod kustomize;
 mod label;
@@ -37,7 +37,7 @@ mod labs;
 mod logs;
 mod meta;
 mod node;
-mod output;
+pub mod output;
 mod patch;
 pub mod path;
 pub mod plan;
@@ -62,6 +62,7 @@ pub mod up;
 mod wait;
 mod yaml_out;
 
+use crate::object::jsonpath;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -260,6 +261,7 @@ pub fn run(parsed: Parsed, machine: impl FnOnce(MachineCommand, Option<&str>) ->
 }
 
 async fn dispatch(verb: Verb, cx: &Context) -> Result<(), Failure> {
+    custom::of(&cx.client);
     match verb {
         Verb::Get(args) => get::run(args, cx).await,
         Verb::Describe(args) => describe::run(args, cx).await,

@@ -1,6 +1,6 @@
 //! How a command line names objects: `pods`, `pods,svc`, `all`, `pod web-1`, `pod/web-1`, `deploy.apps/web`.
 
-use super::Failure;
+use super::{Failure, custom};
 use crate::object::kind::{self, KindRef};
 use crate::object::nearest::nearest;
 
@@ -27,8 +27,12 @@ impl Resources {
 
 /// The kind that a word means, or kubectl's error with the nearest word that means something.
 pub fn kind_of(word: &str) -> Result<KindRef, Failure> {
-    kind::by_word(word).ok_or_else(|| {
-        let words = kind::ALL.iter().flat_map(|k| [k.plural, k.kind]);
+    if let Some(kind) = kind::by_word(word) {
+        return Ok(kind);
+    }
+    custom::by_word(word)?.ok_or_else(|| {
+        let custom = custom::each_once();
+        let words = kind::ALL.iter().chain(&custom).flat_map(|k| [k.plural, k.kind]);
         let failure = Failure::error(format!("the server doesn't have a resource type \"{word}\""));
         match nearest(word, words) {
             Some(near) => failure.hint(format!("did you mean {}?", near.to_ascii_lowercase())),
@@ -46,7 +50,8 @@ pub fn parse(args: &[String], command: &str) -> Result<Resources, Failure> {
     let mut kinds: Vec<KindRef> = Vec::new();
     for word in types.split(',').filter(|word| !word.is_empty()) {
         if word.eq_ignore_ascii_case("all") {
-            let mut all: Vec<KindRef> = kind::ALL.iter().copied().filter(|k| k.in_all).collect();
+            let custom = custom::each_once();
+            let mut all: Vec<KindRef> = kind::ALL.iter().chain(&custom).copied().filter(|k| k.in_all).collect();
             all.sort();
             kinds.extend(all);
         } else {

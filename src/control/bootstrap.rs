@@ -14,6 +14,7 @@ use crate::object::{Object, Write, kind};
 pub const DEFAULT_NAME: &str = "lab";
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+const COMPONENTS: [&str; 3] = ["controller-manager", "etcd-0", "scheduler"];
 const DNS_LABEL: &str = "k8s-app";
 const DNS_IMAGE: &str = "registry.k8s.io/coredns/coredns:v1.12.1";
 /// What fits into a node's /24 with room to spare.
@@ -37,6 +38,7 @@ pub(super) fn cluster(lab: &Lab) -> Result<Vec<Write>, LabError> {
     let api: Vec<IpAddr> = api.flat_map(|node| node.addresses.first().copied()).collect();
     objects.extend(kubernetes_service(lab.api_and_dns_cluster_ips().0, &api));
     objects.push(default_service_account("default"));
+    objects.extend(COMPONENTS.iter().map(|name| component(name)));
     objects.push(document(lab)?);
     Ok(objects.into_iter().map(Write::Create).collect())
 }
@@ -54,6 +56,12 @@ fn namespace(name: &str) -> Object {
 pub(super) fn default_service_account(namespace: &str) -> Object {
     object(json!({"apiVersion": "v1", "kind": "ServiceAccount",
         "metadata": {"name": "default", "namespace": namespace}}))
+}
+
+/// What `kubectl get componentstatuses` shows, which is deprecated but in every course.
+fn component(name: &str) -> Object {
+    object(json!({"apiVersion": "v1", "kind": "ComponentStatus", "metadata": {"name": name},
+        "conditions": [{"type": "Healthy", "status": "True", "message": "ok"}]}))
 }
 
 /// As Go, and so Kubernetes, calls this machine's architecture.

@@ -1,6 +1,7 @@
 //! What controllers know and leave behind besides the objects: the time, random names, when to run again, events.
 
 use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use rand::rngs::StdRng;
@@ -18,6 +19,8 @@ pub struct Context {
     pub now: Timestamp,
     /// When a controller wants to run again even if no object has changed; forgotten at the start of each run.
     pub wake_at: Option<Timestamp>,
+    /// The certificate of the lab's authority as PEM, once it is made; `None` where there is none to come.
+    pub root_ca: Option<Arc<OnceLock<String>>>,
     names: StdRng,
     /// How many Events were named.
     told: u64,
@@ -38,6 +41,7 @@ impl Context {
         Context {
             now,
             wake_at: None,
+            root_ca: None,
             names: StdRng::seed_from_u64(seed),
             told: 0,
             occurrences: Vec::new(),

@@ -9,7 +9,7 @@ use super::Context;
 use super::ownership::without_owners;
 use crate::object::snapshot::Difference;
 use crate::object::write::{Delete, Part, Propagation};
-use crate::object::{Object, Snapshot, Write, kind};
+use crate::object::{Object, Snapshot, Write, custom, kind};
 
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
@@ -84,7 +84,9 @@ fn text<'a>(map: &'a Map<String, Value>, field: &str) -> &'a str {
 }
 
 fn look_up(snapshot: &Snapshot, dependent: &Object, reference: &Map<String, Value>) -> Owner {
-    let Some(kind) = kind::by_api_version_kind(text(reference, "apiVersion"), text(reference, "kind")) else {
+    let (version, name) = (text(reference, "apiVersion"), text(reference, "kind"));
+    let known = kind::by_api_version_kind(version, name);
+    let Some(kind) = known.or_else(|| custom::by_api_version_kind(snapshot, version, name)) else {
         return Owner::Stays;
     };
     let namespace = if kind.namespaced { dependent.namespace() } else { "" };

@@ -11,7 +11,9 @@ pub mod bootstrap;
 mod concerned;
 mod conditions;
 mod context;
+mod definition;
 mod deployment;
+mod disruption;
 mod endpoints;
 mod endpointslice;
 pub mod events;
@@ -24,6 +26,7 @@ mod pods;
 mod ranking;
 mod replicaset;
 mod rest;
+mod root_ca;
 mod scheduler;
 mod service;
 mod service_account;
@@ -63,6 +66,8 @@ const fn controller(name: &'static str, reads: &'static [KindRef], run: Run) -> 
 
 /// In the order in which a change usually passes through them.
 static CONTROLLERS: &[Controller] = &[
+    // Of every kind there may be objects of a definition's.
+    controller("customresourcedefinition", &[], Run::Changes(definition::definition)),
     controller("namespace", &[], Run::All(namespace::namespace)),
     controller("gc", &[], Run::Changes(gc::gc)),
     controller(
@@ -70,11 +75,16 @@ static CONTROLLERS: &[Controller] = &[
         &[&kind::NAMESPACE, &kind::SERVICE_ACCOUNT],
         Run::All(service_account::service_account),
     ),
+    controller("root-ca-cert-publisher", &[&kind::NAMESPACE, &kind::CONFIG_MAP], Run::All(root_ca::root_ca)),
     controller("deployment", &[&kind::DEPLOYMENT, &kind::REPLICA_SET, &kind::POD], Run::All(deployment::deployment)),
-    controller("replicaset", &[&kind::REPLICA_SET, &kind::POD], Run::All(replicaset::replicaset)),
+    controller(
+        "replicaset",
+        &[&kind::REPLICA_SET, &kind::POD, &kind::SERVICE_ACCOUNT],
+        Run::All(replicaset::replicaset),
+    ),
     controller(
         "replicationcontroller",
-        &[&kind::REPLICATION_CONTROLLER, &kind::POD],
+        &[&kind::REPLICATION_CONTROLLER, &kind::POD, &kind::SERVICE_ACCOUNT],
         Run::All(replicaset::replication_controller),
     ),
     controller("scheduler", &[&kind::POD, &kind::NODE], Run::All(scheduler::scheduler)),
@@ -82,6 +92,8 @@ static CONTROLLERS: &[Controller] = &[
     controller("endpoints", concerned::READS, Run::Changes(endpoints::endpoints)),
     controller("endpointslice", concerned::READS, Run::Changes(endpointslice::endpointslice)),
     controller("endpointslicemirroring", concerned::READS, Run::Changes(mirroring::mirroring)),
+    // A budget is about pods and about whatever owns them.
+    controller("disruption", &[], Run::All(disruption::disruption)),
     controller("event-expiry", &[&kind::EVENT], Run::All(events::expire)),
 ];
 

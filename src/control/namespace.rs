@@ -4,13 +4,13 @@ use serde_json::Value;
 
 use super::Context;
 use crate::object::write::{Delete, Part, Propagation};
-use crate::object::{Object, Snapshot, Write, kind, map_at_mut};
+use crate::object::{Object, Snapshot, Write, custom, kind, map_at_mut};
 
 pub fn namespace(snapshot: &Snapshot, _: &mut Context) -> Vec<Write> {
     let mut writes = Vec::new();
     for namespace in snapshot.list(&kind::NAMESPACE).filter(|namespace| namespace.is_terminating()) {
         let mut is_empty = true;
-        let kinds = kind::ALL.iter().filter(|kind| kind.namespaced);
+        let kinds = kind::ALL.iter().copied().chain(custom::kinds(snapshot)).filter(|kind| kind.namespaced);
         for object in kinds.flat_map(|kind| snapshot.list_in(kind, namespace.name())) {
             is_empty = false;
             if let (false, Some(key)) = (object.is_terminating(), object.key()) {

@@ -9,7 +9,7 @@ use super::{Context, pods, ranking};
 use crate::object::default::apply_defaults;
 use crate::object::selector::{Selector, SelectorError};
 use crate::object::write::{Delete, Part, Propagation};
-use crate::object::{KindRef, Object, Snapshot, Write, kind};
+use crate::object::{KindRef, Object, Snapshot, Write, kind, service_account};
 
 /// What the two kinds differ in.
 struct Flavour {
@@ -79,7 +79,13 @@ fn scale(
 ) {
     let wanted = replicas(set);
     for _ in active.len()..wanted {
-        let pod = new_pod(set, snapshot, ctx);
+        let pod = match new_pod(set, snapshot, ctx) {
+            Ok(pod) => pod,
+            Err(why) => {
+                ctx.standing_warning(flavour.component, set, "FailedCreate", format!("Error creating: {why}"));
+                break;
+            }
+        };
         ctx.normal(flavour.component, set, "SuccessfulCreate", format!("Created pod: {}", pod.name()));
         writes.push(Write::Create(pod));
     }
@@ -103,7 +109,8 @@ fn scale(
 /// The longest name that leaves room for a suffix of five in a label's 63 characters.
 const LONGEST_BASE: usize = 58;
 
-fn new_pod(set: &Object, snapshot: &Snapshot, ctx: &mut Context) -> Object {
+/// Or why there is none, in the API server's words.
+fn new_pod(set: &Object, snapshot: &Snapshot, ctx: &mut Context) -> Result<Object, String> {
     let generate_name = format!("{}-", set.name());
     let base: String = generate_name.chars().take(LONGEST_BASE).collect();
     let name = loop {
@@ -112,6 +119,8 @@ fn new_pod(set: &Object, snapshot: &Snapshot, ctx: &mut Context) -> Object {
             break name;
         }
     };
+    // Any five characters do.
+    let suffix = name.rsplit('-').next().unwrap_or_default().to_string();
     let mut metadata = Map::new();
     for field in ["labels", "annotations", "finalizers"] {
         if let Some(value) = set.at(&["spec", "template", "metadata", field]) {
@@ -129,9 +138,12 @@ fn new_pod(set: &Object, snapshot: &Snapshot, ctx: &mut Context) -> Object {
     pod.insert("spec".into(), set.at(&["spec", "template", "spec"]).cloned().unwrap_or_else(|| json!({})));
     pod.insert("status".into(), json!({"phase": "Pending"}));
     let mut pod = Object::from_map(pod);
-    // What admission gives a pod, and a template does not have: the default tolerations, the service account.
+    // What admission gives a pod, and a template does not have: the default tolerations, the service account's token.
     apply_defaults(&mut pod);
-    pod
+    match service_account::admit(snapshot, &mut pod, || suffix) {
+        Ok(()) => Ok(pod),
+        Err(why) => Err(format!("pods \"{base}\" is forbidden: {why}")),
+    }
 }
 
 fn status(set: &Object, active: &[&Arc<Object>], ctx: &mut Context) -> Map<String, Value> {

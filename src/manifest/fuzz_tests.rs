@@ -42,7 +42,7 @@ fn exercise(bytes: &[u8]) {
     let input = Input::Bytes { name: "web.yaml".into(), bytes: bytes.to_vec() };
     let problems = match read(&[input], Options::default()) {
         Err(problems) => problems,
-        Ok(documents) => match check(&documents) {
+        Ok(documents) => match check(&documents, &|_, _| None) {
             Err(problems) => problems,
             Ok(()) => return,
         },

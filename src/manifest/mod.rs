@@ -17,7 +17,7 @@ mod yaml;
 
 use serde_json::Value;
 
-pub use check::check;
+pub use check::{check, kinds_of};
 pub use document::Document;
 pub use place::{Note, Place, Position, Problem, Problems};
 pub use source::{Input, Options};

@@ -72,7 +72,7 @@ fn read_text(text: &str) -> Result<Vec<Document>, Problems> {
 fn problems(text: &str) -> Vec<String> {
     let problems = match read_text(text) {
         Err(problems) => problems.0,
-        Ok(documents) => check(&documents).err().map_or_else(Vec::new, |problems| problems.0),
+        Ok(documents) => check(&documents, &|_, _| None).err().map_or_else(Vec::new, |problems| problems.0),
     };
     problems.iter().map(Problem::to_string).collect()
 }
@@ -118,7 +118,7 @@ fn the_notes_manifests_that_are_valid_are_read() {
     ] {
         let documents = read_text(note_text(name)).unwrap_or_else(|problems| panic!("{name}: {problems}"));
         assert_eq!(names(&documents), [expected]);
-        check(&documents).unwrap_or_else(|problems| panic!("{name}: {problems}"));
+        check(&documents, &|_, _| None).unwrap_or_else(|problems| panic!("{name}: {problems}"));
     }
 }
 

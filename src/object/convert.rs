@@ -195,10 +195,43 @@ fn disruption_budget(fields: &mut Fields, changes: &mut Vec<Change>) {
 }
 
 fn autoscaler_v1(fields: &mut Fields, _: &mut Vec<Change>) {
+    let annotations = fields.get_mut("metadata").and_then(|metadata| metadata.get_mut("annotations"));
+    let others = annotations.and_then(Value::as_object_mut).and_then(|annotations| annotations.remove(METRICS));
+    let others = others.and_then(|others| serde_json::from_str::<Vec<Value>>(others.as_str()?).ok());
     let Some(spec) = spec_of(fields) else { return };
+    let mut metrics = Vec::new();
     if let Some(percent) = spec.remove("targetCPUUtilizationPercentage").filter(|value| !value.is_null()) {
         let target = json!({"type": "Utilization", "averageUtilization": percent});
-        spec.insert("metrics".into(), json!([{"type": "Resource", "resource": {"name": "cpu", "target": target}}]));
+        metrics.push(json!({"type": "Resource", "resource": {"name": "cpu", "target": target}}));
+    }
+    metrics.extend(others.unwrap_or_default());
+    if !metrics.is_empty() {
+        spec.insert("metrics".into(), metrics.into());
+    }
+}
+
+/// What autoscaling/v2 says of anything but the use of processors stands in autoscaling/v1 as this annotation.
+const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
+
+/// An autoscaler of autoscaling/v2 as one of autoscaling/v1, which [`convert`] reads as the former again.
+pub fn to_autoscaling_v1(fields: &mut Fields) {
+    fields.insert("apiVersion".into(), "autoscaling/v1".into());
+    let Some(spec) = spec_of(fields) else { return };
+    let is_cpu = |metric: &Value| {
+        metric.pointer("/resource/name") == Some(&json!("cpu"))
+            && metric.pointer("/resource/target/type") == Some(&json!("Utilization"))
+    };
+    let mut metrics = match spec.remove("metrics") {
+        Some(Value::Array(metrics)) => metrics,
+        _ => Vec::new(),
+    };
+    if let Some(index) = metrics.iter().position(is_cpu) {
+        let percent = metrics.remove(index).pointer("/resource/target/averageUtilization").cloned();
+        spec.insert("targetCPUUtilizationPercentage".into(), percent.unwrap_or_default());
+    }
+    if !metrics.is_empty() {
+        let text = Value::Array(metrics).to_string();
+        map_at_mut(map_at_mut(fields, "metadata"), "annotations").insert(METRICS.into(), text.into());
     }
 }
 

@@ -22,6 +22,19 @@ pub struct Kind {
     pub in_all: bool,
     /// Does the lab do anything because such an object exists? If not it is stored, listed and marked so.
     pub acted_on: bool,
+    /// Of a CustomResourceDefinition, and not of the table below.
+    pub custom: Option<Custom>,
+}
+
+/// What a CustomResourceDefinition says of its kind that is the same for all built-in ones, or known elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Custom {
+    pub singular: &'static str,
+    pub list_kind: &'static str,
+    pub categories: &'static [&'static str],
+    /// Has the subresource `status`, `scale`.
+    pub status: bool,
+    pub scale: bool,
 }
 
 pub type KindRef = &'static Kind;
@@ -33,7 +46,27 @@ impl Kind {
     }
 
     pub fn singular(&self) -> String {
-        self.kind.to_ascii_lowercase()
+        match &self.custom {
+            Some(custom) => custom.singular.to_string(),
+            None => self.kind.to_ascii_lowercase(),
+        }
+    }
+
+    /// `PodList`
+    pub fn list_kind(&self) -> String {
+        match &self.custom {
+            Some(custom) => custom.list_kind.to_string(),
+            None => format!("{}List", self.kind),
+        }
+    }
+
+    /// The words that stand for several kinds at once, such as `all`.
+    pub fn categories(&self) -> &'static [&'static str] {
+        match &self.custom {
+            Some(custom) => custom.categories,
+            None if self.in_all => &["all"],
+            None => &[],
+        }
     }
 
     /// `pods`, `deployments.apps`: what kubectl prints in "Error from server (NotFound): deployments.apps ...".
@@ -44,6 +77,15 @@ impl Kind {
     /// `pod`, `deployment.apps`: what kubectl prints in "deployment.apps/web created".
     pub fn singular_resource(&self) -> String {
         if self.group.is_empty() { self.singular() } else { format!("{}.{}", self.singular(), self.group) }
+    }
+}
+
+impl Kind {
+    /// Does a user mean this kind by `name` in `group`, which may be empty or have the version before it?
+    pub fn is_named(&self, name: &str, group: &str) -> bool {
+        let named = self.plural == name || self.short.contains(&name) || self.kind.eq_ignore_ascii_case(name);
+        let named = named || self.custom.as_ref().is_some_and(|custom| custom.singular == name);
+        named && (group.is_empty() || group == self.group || group == format!("{}.{}", self.version, self.group))
     }
 }
 
@@ -81,7 +123,7 @@ const fn kind(
     short: &'static [&'static str],
     namespaced: bool,
 ) -> Kind {
-    Kind { group, version, kind, plural, short, namespaced, in_all: false, acted_on: false }
+    Kind { group, version, kind, plural, short, namespaced, in_all: false, acted_on: false, custom: None }
 }
 
 impl Kind {
@@ -109,6 +151,8 @@ macro_rules! kinds {
 }
 
 const ADMISSION: &str = "admissionregistration.k8s.io";
+const FLOW_CONTROL: &str = "flowcontrol.apiserver.k8s.io";
+const RESOURCE: &str = "resource.k8s.io";
 const DISCOVERY: &str = "discovery.k8s.io";
 const NETWORKING: &str = "networking.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -122,13 +166,14 @@ kinds! {
     EVENT = kind("", "v1", "Event", "events", &["ev"], true).acted_on();
     CONFIG_MAP = kind("", "v1", "ConfigMap", "configmaps", &["cm"], true);
     SECRET = kind("", "v1", "Secret", "secrets", &[], true);
-    SERVICE_ACCOUNT = kind("", "v1", "ServiceAccount", "serviceaccounts", &["sa"], true);
+    SERVICE_ACCOUNT = kind("", "v1", "ServiceAccount", "serviceaccounts", &["sa"], true).acted_on();
     PERSISTENT_VOLUME = kind("", "v1", "PersistentVolume", "persistentvolumes", &["pv"], false);
     PERSISTENT_VOLUME_CLAIM = kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", &["pvc"], true);
     REPLICATION_CONTROLLER =
         kind("", "v1", "ReplicationController", "replicationcontrollers", &["rc"], true).acted_on().in_all();
     LIMIT_RANGE = kind("", "v1", "LimitRange", "limitranges", &["limits"], true);
     RESOURCE_QUOTA = kind("", "v1", "ResourceQuota", "resourcequotas", &["quota"], true);
+    COMPONENT_STATUS = kind("", "v1", "ComponentStatus", "componentstatuses", &["cs"], false).acted_on();
     POD_TEMPLATE = kind("", "v1", "PodTemplate", "podtemplates", &[], true);
     DEPLOYMENT = kind("apps", "v1", "Deployment", "deployments", &["deploy"], true).acted_on().in_all();
     REPLICA_SET = kind("apps", "v1", "ReplicaSet", "replicasets", &["rs"], true).acted_on().in_all();
@@ -142,6 +187,8 @@ kinds! {
     ENDPOINT_SLICE = kind(DISCOVERY, "v1", "EndpointSlice", "endpointslices", &[], true).acted_on();
     INGRESS = kind(NETWORKING, "v1", "Ingress", "ingresses", &["ing"], true);
     INGRESS_CLASS = kind(NETWORKING, "v1", "IngressClass", "ingressclasses", &[], false);
+    IP_ADDRESS = kind(NETWORKING, "v1", "IPAddress", "ipaddresses", &["ip"], false);
+    SERVICE_CIDR = kind(NETWORKING, "v1", "ServiceCIDR", "servicecidrs", &[], false);
     NETWORK_POLICY = kind(NETWORKING, "v1", "NetworkPolicy", "networkpolicies", &["netpol"], true);
     ROLE = kind(RBAC, "v1", "Role", "roles", &[], true);
     ROLE_BINDING = kind(RBAC, "v1", "RoleBinding", "rolebindings", &[], true);
@@ -149,23 +196,58 @@ kinds! {
     CLUSTER_ROLE_BINDING = kind(RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", &[], false);
     STORAGE_CLASS = kind("storage.k8s.io", "v1", "StorageClass", "storageclasses", &["sc"], false);
     CSI_DRIVER = kind("storage.k8s.io", "v1", "CSIDriver", "csidrivers", &[], false);
+    CSI_NODE = kind("storage.k8s.io", "v1", "CSINode", "csinodes", &[], false);
+    CSI_STORAGE_CAPACITY = kind("storage.k8s.io", "v1", "CSIStorageCapacity", "csistoragecapacities", &[], true);
+    VOLUME_ATTACHMENT = kind("storage.k8s.io", "v1", "VolumeAttachment", "volumeattachments", &[], false);
+    VOLUME_ATTRIBUTES_CLASS =
+        kind("storage.k8s.io", "v1", "VolumeAttributesClass", "volumeattributesclasses", &["vac"], false);
     PRIORITY_CLASS = kind("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", &["pc"], false);
-    POD_DISRUPTION_BUDGET = kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", &["pdb"], true);
+    POD_DISRUPTION_BUDGET = kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", &["pdb"], true)
+        .acted_on();
     LEASE = kind("coordination.k8s.io", "v1", "Lease", "leases", &[], true);
     CUSTOM_RESOURCE_DEFINITION =
-        kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", &["crd"], false);
+        kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", &["crd", "crds"], false)
+            .acted_on();
     API_SERVICE = kind("apiregistration.k8s.io", "v1", "APIService", "apiservices", &[], false);
     VALIDATING_WEBHOOK =
         kind(ADMISSION, "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", &[], false);
     MUTATING_WEBHOOK =
         kind(ADMISSION, "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", &[], false);
+    VALIDATING_ADMISSION_POLICY =
+        kind(ADMISSION, "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies", &[], false);
+    VALIDATING_ADMISSION_POLICY_BINDING =
+        kind(ADMISSION, "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", &[], false);
+    CERTIFICATE_SIGNING_REQUEST = kind(
+        "certificates.k8s.io",
+        "v1",
+        "CertificateSigningRequest",
+        "certificatesigningrequests",
+        &["csr"],
+        false,
+    );
+    FLOW_SCHEMA = kind(FLOW_CONTROL, "v1", "FlowSchema", "flowschemas", &[], false);
+    PRIORITY_LEVEL_CONFIGURATION =
+        kind(FLOW_CONTROL, "v1", "PriorityLevelConfiguration", "prioritylevelconfigurations", &[], false);
+    RUNTIME_CLASS = kind("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", &[], false);
+    DEVICE_CLASS = kind(RESOURCE, "v1", "DeviceClass", "deviceclasses", &[], false);
+    RESOURCE_CLAIM = kind(RESOURCE, "v1", "ResourceClaim", "resourceclaims", &[], true);
+    RESOURCE_CLAIM_TEMPLATE = kind(RESOURCE, "v1", "ResourceClaimTemplate", "resourceclaimtemplates", &[], true);
+    RESOURCE_SLICE = kind(RESOURCE, "v1", "ResourceSlice", "resourceslices", &[], false);
     LAB = kind(LAB_GROUP, "v1alpha1", "Lab", "labs", &[], false).acted_on();
 }
+
+/// The version of HorizontalPodAutoscaler that is served beside the stored one.
+pub static HORIZONTAL_POD_AUTOSCALER_V1: Kind =
+    kind("autoscaling", "v1", "HorizontalPodAutoscaler", "horizontalpodautoscalers", &["hpa"], true).in_all();
+
+/// Kinds of [`ALL`] in versions that are served but not stored.
+pub static OTHER_VERSIONS: &[KindRef] = &[&HORIZONTAL_POD_AUTOSCALER_V1];
 
 /// The kind served under exactly this `apiVersion`.
 pub fn by_api_version_kind(api_version: &str, kind: &str) -> Option<KindRef> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    ALL.iter().copied().find(|k| k.kind == kind && k.group == group && k.version == version)
+    let mut all = ALL.iter().chain(OTHER_VERSIONS).copied();
+    all.find(|k| k.kind == kind && k.group == group && k.version == version)
 }
 
 /// The kind of a group and plural name, as they stand in a URL of the API.
@@ -177,8 +259,5 @@ pub fn by_resource(group: &str, plural: &str) -> Option<KindRef> {
 pub fn by_word(word: &str) -> Option<KindRef> {
     let word = word.to_ascii_lowercase();
     let (name, group) = word.split_once('.').unwrap_or((&word, ""));
-    ALL.iter().copied().find(|k| {
-        let named = k.plural == name || k.short.contains(&name) || k.kind.eq_ignore_ascii_case(name);
-        named && (group.is_empty() || group == k.group || group == format!("{}.{}", k.version, k.group))
-    })
+    ALL.iter().copied().find(|k| k.is_named(name, group))
 }

@@ -6,7 +6,10 @@
 
 pub mod changes;
 pub mod convert;
+pub mod custom;
 pub mod default;
+pub mod disruption;
+pub mod jsonpath;
 pub mod key;
 pub mod kind;
 pub mod lab;
@@ -16,6 +19,7 @@ pub mod nearest;
 pub mod patch;
 pub mod schema;
 pub mod selector;
+pub mod service_account;
 pub mod shape;
 pub mod snapshot;
 pub mod types;
@@ -42,6 +46,8 @@ pub struct Object {
     /// Read at the first use where there is a text.
     json: OnceLock<Map<String, Value>>,
     text: Option<Text>,
+    /// Its kind, where that is a custom one: which those are depends on the lab, and not on the object.
+    custom: Option<KindRef>,
     /// The typed view, decoded at the first use. One object is only ever viewed as one type.
     view: Mutex<Option<View>>,
 }
@@ -69,7 +75,7 @@ pub struct ViewError {
 
 impl Clone for Object {
     fn clone(&self) -> Self {
-        Object { json: self.json.clone(), text: self.text.clone(), view: Mutex::default() }
+        Object { json: self.json.clone(), text: self.text.clone(), custom: self.custom, view: Mutex::default() }
     }
 }
 
@@ -106,7 +112,7 @@ impl Object {
             Some(Text { json: json.into(), resource_version: self.resource_version(), is_plain })
         };
         match self.text.clone().or_else(text) {
-            Some(text) => Object { text: Some(text), ..Object::default() },
+            Some(text) => Object { text: Some(text), custom: self.custom, ..Object::default() },
             None => self.clone(),
         }
     }
@@ -211,7 +217,13 @@ impl Object {
 
     /// The entry of the table of kinds, if this is a kind that the lab knows.
     pub fn kind(&self) -> Option<KindRef> {
-        kind::by_api_version_kind(self.api_version(), self.kind_name())
+        self.custom.or_else(|| kind::by_api_version_kind(self.api_version(), self.kind_name()))
+    }
+
+    /// The object as one of `kind`, which may be a custom one: of those an object does not know by itself which it is.
+    pub fn of(mut self, kind: KindRef) -> Self {
+        self.custom = kind.custom.is_some().then_some(kind);
+        self
     }
 
     pub fn key(&self) -> Option<Key> {

@@ -7,9 +7,11 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 
 use k8s_openapi::api::{
-    admissionregistration::v1 as admission, apps::v1 as apps, autoscaling::v2 as autoscaling, batch::v1 as batch,
-    coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery, networking::v1 as networking,
-    policy::v1 as policy, rbac::v1 as rbac, scheduling::v1 as scheduling, storage::v1 as storage,
+    admissionregistration::v1 as admission, apps::v1 as apps, autoscaling::v1 as autoscaling_v1,
+    autoscaling::v2 as autoscaling, batch::v1 as batch, certificates::v1 as certificates,
+    coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery, flowcontrol::v1 as flowcontrol,
+    networking::v1 as networking, node::v1 as node, policy::v1 as policy, rbac::v1 as rbac, resource::v1 as resource,
+    scheduling::v1 as scheduling, storage::v1 as storage,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1 as apiregistration;
@@ -31,7 +33,7 @@ const fn of_type<T: DeserializeOwned + JsonSchema>() -> Type {
     Type { decode: walk::decode::<T>, schema: SchemaGenerator::subschema_for::<T>, name: T::schema_name }
 }
 
-static TYPES: [(KindRef, Type); 41] = [
+static TYPES: [(KindRef, Type); 58] = [
     (&kind::NAMESPACE, of_type::<core::Namespace>()),
     (&kind::NODE, of_type::<core::Node>()),
     (&kind::POD, of_type::<core::Pod>()),
@@ -72,10 +74,32 @@ static TYPES: [(KindRef, Type); 41] = [
     (&kind::API_SERVICE, of_type::<apiregistration::APIService>()),
     (&kind::VALIDATING_WEBHOOK, of_type::<admission::ValidatingWebhookConfiguration>()),
     (&kind::MUTATING_WEBHOOK, of_type::<admission::MutatingWebhookConfiguration>()),
+    (&kind::COMPONENT_STATUS, of_type::<core::ComponentStatus>()),
+    (&kind::IP_ADDRESS, of_type::<networking::IPAddress>()),
+    (&kind::SERVICE_CIDR, of_type::<networking::ServiceCIDR>()),
+    (&kind::CSI_NODE, of_type::<storage::CSINode>()),
+    (&kind::CSI_STORAGE_CAPACITY, of_type::<storage::CSIStorageCapacity>()),
+    (&kind::VOLUME_ATTACHMENT, of_type::<storage::VolumeAttachment>()),
+    (&kind::VOLUME_ATTRIBUTES_CLASS, of_type::<storage::VolumeAttributesClass>()),
+    (&kind::VALIDATING_ADMISSION_POLICY, of_type::<admission::ValidatingAdmissionPolicy>()),
+    (&kind::VALIDATING_ADMISSION_POLICY_BINDING, of_type::<admission::ValidatingAdmissionPolicyBinding>()),
+    (&kind::CERTIFICATE_SIGNING_REQUEST, of_type::<certificates::CertificateSigningRequest>()),
+    (&kind::FLOW_SCHEMA, of_type::<flowcontrol::FlowSchema>()),
+    (&kind::PRIORITY_LEVEL_CONFIGURATION, of_type::<flowcontrol::PriorityLevelConfiguration>()),
+    (&kind::RUNTIME_CLASS, of_type::<node::RuntimeClass>()),
+    (&kind::DEVICE_CLASS, of_type::<resource::DeviceClass>()),
+    (&kind::RESOURCE_CLAIM, of_type::<resource::ResourceClaim>()),
+    (&kind::RESOURCE_CLAIM_TEMPLATE, of_type::<resource::ResourceClaimTemplate>()),
+    (&kind::RESOURCE_SLICE, of_type::<resource::ResourceSlice>()),
     (&kind::LAB, of_type::<lab::Lab>()),
 ];
 
+static AUTOSCALER_V1: Type = of_type::<autoscaling_v1::HorizontalPodAutoscaler>();
+
 /// The type of a kind; `None` for kinds that are not in the table of kinds.
 pub fn of(kind: KindRef) -> Option<&'static Type> {
+    if std::ptr::eq(kind, &kind::HORIZONTAL_POD_AUTOSCALER_V1) {
+        return Some(&AUTOSCALER_V1);
+    }
     TYPES.iter().find(|(known, _)| *known == kind).map(|(_, known)| known)
 }

@@ -9,7 +9,7 @@ use super::watch::EventType;
 use super::{Outcome, WriteError, Written};
 use crate::object::kind::{self, KindRef};
 use crate::object::write::{Delete, Part, Propagation};
-use crate::object::{Key, Object, Write, map_at_mut, time_text};
+use crate::object::{Key, Object, Write, custom, map_at_mut, time_text};
 
 pub(super) fn make(batch: &mut Batch<'_>, write: Write) -> Result<Written, WriteError> {
     match write {
@@ -42,7 +42,8 @@ fn create(batch: &mut Batch<'_>, mut object: Object) -> Result<Written, WriteErr
     if batch.objects().contains_key(&key) {
         return Err(WriteError::AlreadyExists { resource: key.kind.resource(), name: key.name });
     }
-    let has_generation = counts_generations(key.kind) && object.json().contains_key("spec");
+    let has_generation =
+        key.kind.custom.is_some() || (counts_generations(key.kind) && object.json().contains_key("spec"));
     let metadata = object.metadata_mut();
     metadata.insert("uid".into(), new_uid().into());
     metadata.insert("creationTimestamp".into(), now().into());
@@ -73,6 +74,8 @@ fn update(batch: &mut Batch<'_>, mut object: Object, part: Part) -> Result<Writt
     }
     match part {
         Part::All => {}
+        // Without the subresource, a custom object's status is a field like any other.
+        Part::Spec if key.kind.custom.as_ref().is_some_and(|custom| !custom.status) => {}
         Part::Spec => carry(&mut object, &stored, "status"),
         Part::Status => {
             let mut whole = (*stored).clone();
@@ -89,11 +92,11 @@ fn update(batch: &mut Batch<'_>, mut object: Object, part: Part) -> Result<Writt
     if object == *stored {
         return Ok(Written { object: stored, outcome: Outcome::Unchanged });
     }
-    if counts_generations(key.kind) && object.json().get("spec") != stored.json().get("spec") {
+    if counts_generations(key.kind) && asks_for_other(key.kind, &object, &stored) {
         set(&mut object, "generation", Some((stored.generation() + 1).into()));
     }
     if stored.is_terminating() && !is_held(&object) && !waits_for_its_containers(&object) {
-        return Ok(removed(batch.remove(key, object, &stored)));
+        return Ok(remove(batch, key, object, &stored));
     }
     let object = batch.put(key, object, EventType::Modified, Some(stored));
     Ok(Written { object, outcome: Outcome::Changed })
@@ -134,7 +137,7 @@ fn delete(batch: &mut Batch<'_>, delete: Delete) -> Result<Written, WriteError> 
         _ => 0,
     };
     if grace == 0 && !is_held(&object) {
-        return Ok(removed(batch.remove(key, object, &stored)));
+        return Ok(remove(batch, key, object, &stored));
     }
     if !stored.is_terminating() {
         let when = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(grace);
@@ -164,8 +167,23 @@ fn is_held(object: &Object) -> bool {
     object.finalizers().next().is_some() || of_namespace()
 }
 
-fn removed(object: Arc<Object>) -> Written {
-    Written { object, outcome: Outcome::Deleted }
+/// Takes an object away; with a definition, all objects of its kind: what nothing defines could not be read again.
+fn remove(batch: &mut Batch<'_>, key: Key, object: Object, stored: &Arc<Object>) -> Written {
+    let of_kind = match custom::kinds_of(stored).first() {
+        Some(kind)
+            if *key.kind == kind::CUSTOM_RESOURCE_DEFINITION
+                && kind::by_resource(kind.group, kind.plural).is_none() =>
+        {
+            let range = batch.objects().from(&Key::new(kind, "", ""));
+            let of_kind = range.take_while(|(key, _)| key.kind == *kind);
+            of_kind.map(|(key, object)| (key.clone(), object.clone())).collect()
+        }
+        _ => Vec::new(),
+    };
+    for (key, object) in of_kind {
+        batch.remove(key, (*object).clone(), &object);
+    }
+    Written { object: batch.remove(key, object, stored), outcome: Outcome::Deleted }
 }
 
 /// A pod that is bound to a node and marked for deletion stays until the node's agent deletes it with no grace.
@@ -205,6 +223,19 @@ pub(super) fn set(object: &mut Object, field: &str, value: Option<Value>) {
         Some(value) => metadata.insert(field.into(), value),
         None => metadata.remove(field),
     };
+}
+
+/// Do two states of an object differ in what they ask for?
+fn asks_for_other(kind: KindRef, new: &Object, old: &Object) -> bool {
+    let Some(custom) = &kind.custom else { return new.json().get("spec") != old.json().get("spec") };
+    let asks = |field: &str| match field {
+        "metadata" | "apiVersion" => false,
+        "status" => !custom.status,
+        _ => true,
+    };
+    let fields = |object: &'_ Object| object.json().keys().filter(|field| asks(field)).count();
+    let same = |(field, value): (&String, &Value)| !asks(field) || old.json().get(field) == Some(value);
+    fields(new) != fields(old) || !new.json().iter().all(same)
 }
 
 /// The core group's kinds have no generation that anybody reads.

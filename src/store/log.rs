@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use super::frame::{self, ChangeRef, NameRef, SnapshotHeader};
 use super::watch::{EventType, Made};
-use crate::object::{Object, Snapshot};
+use crate::object::{Key, Object, Snapshot, kind};
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -305,7 +305,11 @@ fn write_snapshot(path: &Path, objects: &Snapshot) -> io::Result<u64> {
     let version = objects.resource_version();
     let (mut buffer, mut length) = (Vec::new(), 0);
     frame::write(&mut buffer, &SnapshotHeader { version, objects: objects.len() }, [])?;
-    let mut all = objects.iter().map(|(_, object)| &**object).peekable();
+    // Definitions first: what they define can be read only once they are known.
+    let is_definition = |key: &Key| *key.kind == kind::CUSTOM_RESOURCE_DEFINITION;
+    let first = objects.iter().filter(|(key, _)| is_definition(key));
+    let others = objects.iter().filter(|(key, _)| !is_definition(key));
+    let mut all = first.chain(others).map(|(_, object)| &**object).peekable();
     while all.peek().is_some() {
         let change = ChangeRef { from: version, to: version, delete: Vec::new() };
         frame::write(&mut buffer, &change, all.by_ref().take(FRAME_OBJECTS))?;

@@ -11,12 +11,15 @@ use serde_json::{Map, Value};
 use super::batch::rests;
 use super::frame::{self, Change, SnapshotHeader};
 use super::log::{Found, OpenError, snapshot_file};
-use crate::object::{Key, Object, Objects, kind};
+use crate::object::{Key, KindRef, Object, Objects, custom, kind};
 
 pub(super) struct Recovered {
     pub objects: Objects,
     pub version: u64,
     pub found: Found,
+    /// The custom kinds that the definitions so far have made: those that were deleted, too, since their objects may
+    /// have been so in the same breath.
+    custom: Vec<KindRef>,
 }
 
 /// Reads the snapshot and every change since. The log ends at the first frame that is not whole or does not continue
@@ -78,6 +81,7 @@ fn read_snapshot(path: &Path) -> Result<Recovered, OpenError> {
         objects: Objects::default(),
         version: 0,
         found: Found { segments: Vec::new(), snapshot_length: 0, version: 0 },
+        custom: Vec::new(),
     };
     let Some(bytes) = read(path)? else {
         return Ok(recovered);
@@ -126,17 +130,39 @@ impl Recovered {
 
     fn apply(&mut self, path: &Path, change: Change, put: Bodies) -> Result<(), OpenError> {
         let unknown = |kind: String| OpenError::UnknownKind { path: path.to_path_buf(), kind };
+        let mut put: Vec<Object> = put.into_iter().map(Object::from_map).collect();
+        for definition in &put {
+            self.custom.extend(custom::kinds_of(definition));
+        }
         for name in change.delete {
-            let kind = kind::by_resource(&name.group, &name.plural).ok_or_else(|| unknown(name.plural))?;
+            let known = kind::by_resource(&name.group, &name.plural);
+            let mut made = self.custom.iter().rev().copied();
+            let known = known.or_else(|| made.find(|k| k.group == name.group && k.plural == name.plural));
+            // A kind whose definition was made and deleted in one breath left nothing behind.
+            let Some(kind) = known else { continue };
             self.objects.remove(&Key::new(kind, name.namespace, name.name));
         }
-        for json in put {
-            let object = Object::from_map(json);
+        for object in put.drain(..) {
+            let object = self.of_its_kind(object);
             let key =
                 object.key().ok_or_else(|| unknown(format!("{} of {}", object.kind_name(), object.api_version())))?;
             let object = if rests(key.kind) { object.at_rest() } else { object };
             self.objects.insert(key, Arc::new(object));
         }
         Ok(())
+    }
+
+    /// The object with its kind, where that is a custom one: the one of its version, or any, for they name the same.
+    fn of_its_kind(&self, object: Object) -> Object {
+        if object.kind().is_some() {
+            return object;
+        }
+        let api_version = object.api_version();
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        let mut known = self.custom.iter().rev().filter(|k| k.kind == object.kind_name() && k.group == group);
+        match known.clone().find(|k| k.api_version() == api_version).or_else(|| known.next()) {
+            Some(kind) => object.of(kind),
+            None => object,
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::object::{Key, Object};
+use crate::object::{Key, KindRef, Object};
 
 /// A change as a watcher sees it.
 #[derive(Debug, Clone)]
@@ -26,7 +26,8 @@ pub struct Event {
 pub enum Version {
     /// The latest, as the store has it.
     Whole(Arc<Object>),
-    Text(Arc<[u8]>),
+    /// Its text, and its kind.
+    Text(Arc<[u8]>, Option<KindRef>),
 }
 
 impl Version {
@@ -35,7 +36,10 @@ impl Version {
         match self {
             Version::Whole(object) => object.clone(),
             // It was written from such a value.
-            Version::Text(text) => Arc::new(Object::from_text(text)),
+            Version::Text(text, kind) => {
+                let object = Object::from_text(text);
+                Arc::new(if let Some(kind) = kind { object.of(kind) } else { object })
+            }
         }
     }
 
@@ -45,13 +49,13 @@ impl Version {
             object.write(&mut text).ok()?;
             Some(text.into())
         };
-        Version::Text(object.text().cloned().or_else(text).unwrap_or_default())
+        Version::Text(object.text().cloned().or_else(text).unwrap_or_default(), object.kind())
     }
 
     fn bytes(&self) -> usize {
         match self {
             Version::Whole(_) => 0,
-            Version::Text(text) => text.len(),
+            Version::Text(text, _) => text.len(),
         }
     }
 }

@@ -108,7 +108,7 @@ pub fn plan(name: Option<&str>, args: &PlanArgs) -> u8 {
 }
 
 fn try_plan(name: Option<&str>, args: &PlanArgs) -> Result<(), String> {
-    let read = up::read(&args.files, args.recursive).map_err(|e| e.to_string())?;
+    let read = up::read(name, &args.files, args.recursive).map_err(|e| e.to_string())?;
     for note in read.documents.iter().flat_map(|document| &document.notes) {
         eprintln!("{note}");
     }

@@ -16,8 +16,8 @@ pub mod up;
 
 use std::io::{Read, Write as _};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -129,7 +129,13 @@ impl Running {
         let pki = pki::Lazy::new(layout.pki());
         let making = pki.clone();
         // Beside the namespaces, which take longer. Whoever needs it and finds it missing learns why.
-        spawn("pki", move || drop(making.get().map(drop)))?;
+        let root_ca = Arc::new(OnceLock::new());
+        let made = root_ca.clone();
+        spawn("pki", move || {
+            if let Ok(authority) = making.get() {
+                drop(made.set(authority.ca_pem.to_string()));
+            }
+        })?;
         let (door, doors) = doors::doors(store.clone(), pki.clone());
 
         let (wake, wakes) = channel();
@@ -157,7 +163,7 @@ impl Running {
         );
         let progress = agent.progress.clone();
         let agent = spawn("agent", move || agent.run(&wakes))?;
-        run_controllers(store.clone())?;
+        run_controllers(store.clone(), root_ca)?;
         forward_changes(store.clone(), wake.clone())?;
 
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -279,9 +285,10 @@ fn read_note(path: &Path) -> Desired {
 }
 
 /// The controllers' thread: to the fixpoint after each change, and when one of them asked for a time.
-fn run_controllers(store: Arc<Store>) -> Result<(), SupervisorError> {
+fn run_controllers(store: Arc<Store>, root_ca: Arc<OnceLock<String>>) -> Result<(), SupervisorError> {
     spawn("controllers", move || {
         let mut context = control::Context::new(Timestamp::now());
+        context.root_ca = Some(root_ca);
         let mut trimmed = 0;
         loop {
             // Taken before the round: what is written while it runs, by others or by itself, is looked at again.

@@ -1,5 +1,6 @@
 //! `lab up`: read, check, start, apply, wait.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +17,13 @@ use super::status::{fetch, fetch_settled};
 use crate::cli::client::{As, Client, ClientError};
 use crate::cli::path::{self, Query};
 use crate::cli::up::{Progress, UpArgs, failure, summary, what_changed};
+use crate::cli::{custom, output};
 use crate::kernel::preflight::{Finding, Level};
 use crate::layout::Layout;
 use crate::manifest::{self, Document};
 use crate::object::changes::changes;
 use crate::object::lab::Lab;
-use crate::object::{Object, kind};
+use crate::object::{KindRef, Object, kind};
 use crate::report::Report;
 
 /// Between two looks at a lab that is not ready yet.
@@ -51,13 +53,21 @@ pub struct Read {
     pub documents: Vec<Document>,
 }
 
-/// Reads and checks every file before anything is changed.
-pub fn read(files: &[std::path::PathBuf], recursive: bool) -> Result<Read, UpError> {
+/// Reads and checks every file before anything is changed. `asked`: the lab's name on the command line; what kinds a
+/// running lab serves, its API is asked.
+pub fn read(asked: Option<&str>, files: &[std::path::PathBuf], recursive: bool) -> Result<Read, UpError> {
     let inputs: Vec<manifest::Input> =
         files.iter().map(|file| manifest::Input::from_argument(&file.to_string_lossy())).collect();
     let documents =
         manifest::read(&inputs, manifest::Options { recursive }).map_err(|problems| UpError(problems.to_string()))?;
-    manifest::check(&documents).map_err(|problems| UpError(problems.to_string()))?;
+    let name = named(asked, documents.iter().find_map(lab_of).and_then(|lab| lab.metadata.name.clone()));
+    let running = OnceCell::new();
+    let served = |version: &str, kind: &str| {
+        let socket = Layout::new(&name).api_socket();
+        let kinds = running.get_or_init(|| custom::ask(Client::new(&name, socket)).unwrap_or_default());
+        kinds.iter().copied().find(|known: &KindRef| known.kind == kind && known.api_version() == version)
+    };
+    manifest::check(&documents, &served).map_err(|problems| UpError(problems.to_string()))?;
     let (labs, documents): (Vec<Document>, Vec<Document>) =
         documents.into_iter().partition(|d| d.object.kind().is_some_and(|k| *k == kind::LAB));
     let mut lab = None;
@@ -81,12 +91,20 @@ pub fn read(files: &[std::path::PathBuf], recursive: bool) -> Result<Read, UpErr
 
 /// The lab's name: from the command line, else from the Lab document.
 pub fn lab_name(asked: Option<&str>, read: &Read) -> Result<String, UpError> {
-    let written = || read.lab.as_ref().and_then(|(lab, _)| lab.metadata.name.clone());
-    let name = asked.map(str::to_string).or_else(written).unwrap_or_else(super::commands::name_of_the_only_lab);
+    let name = named(asked, read.lab.as_ref().and_then(|(lab, _)| lab.metadata.name.clone()));
     match crate::object::lab::name_error(&name) {
         None => Ok(name),
         Some(reason) => Err(UpError(reason)),
     }
+}
+
+fn named(asked: Option<&str>, written: Option<String>) -> String {
+    asked.map(str::to_string).or(written).unwrap_or_else(super::commands::name_of_the_only_lab)
+}
+
+fn lab_of(document: &Document) -> Option<Arc<Lab>> {
+    let is_lab = document.object.kind().is_some_and(|kind| *kind == kind::LAB);
+    if is_lab { document.object.view::<Lab>().ok() } else { None }
 }
 
 pub fn up(
@@ -96,7 +114,7 @@ pub fn up(
     runtime: &tokio::runtime::Runtime,
 ) -> Result<(), UpError> {
     let mut progress = Progress::new(args);
-    let read = read(&args.files, args.recursive)?;
+    let read = read(asked, &args.files, args.recursive)?;
     for document in &read.documents {
         for note in &document.notes {
             progress.note(&note.to_string());
@@ -260,8 +278,7 @@ async fn apply(client: &Client, documents: &[Document], progress: &mut Progress)
             progress.note(warning);
         }
         if is_change(item) {
-            let kind = kind::by_api_version_kind(text("apiVersion"), text("kind"));
-            let resource = kind.map_or_else(|| text("kind").to_string(), |kind| kind.singular_resource());
+            let resource = output::singular_of(text("apiVersion"), text("kind"));
             let changes = serde_json::from_value(item["changes"].clone()).unwrap_or_default();
             let what = what_changed(changes, item["effect"].as_str());
             progress.line(&format!("{resource}/{} {}{what}", text("name"), text("outcome")));
@@ -319,9 +336,15 @@ pub async fn lab_document(layout: &Layout) -> Option<(Lab, bool)> {
 pub async fn objects_of(layout: &Layout) -> Vec<Arc<Object>> {
     let client = Client::new(layout.lab(), layout.api_socket());
     let mut objects = Vec::new();
-    for kind in kind::ALL {
+    let mut kinds = kind::ALL.to_vec();
+    for custom in custom::ask(client.clone()).unwrap_or_default() {
+        if !kinds.contains(&custom) {
+            kinds.push(custom);
+        }
+    }
+    for kind in kinds {
         let Ok(items) = client.items(kind, None, &Query::default()).await else { return Vec::new() };
-        objects.extend(items.into_iter().filter_map(Object::from_value).map(Arc::new));
+        objects.extend(items.into_iter().filter_map(Object::from_value).map(|object| Arc::new(object.of(kind))));
     }
     objects
 }

@@ -2,8 +2,10 @@
 
 mod applying;
 mod consistency;
+mod custom;
 mod forwards;
 mod harness;
+mod kinds;
 mod logs;
 mod managed;
 mod objects;

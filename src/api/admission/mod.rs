@@ -4,6 +4,7 @@
 //! nothing else is admitted in between, for two objects admitted over one snapshot may be given the same address.
 
 mod create;
+mod custom;
 pub mod names;
 pub(super) mod plug;
 mod service;
@@ -14,8 +15,9 @@ pub use used::Used;
 use rand::Rng;
 
 use super::status::{ApiError, Cause};
+use crate::object::custom::settled;
 use crate::object::kind::{self, KindRef};
-use crate::object::{Object, Snapshot, map_at_mut};
+use crate::object::{Object, Snapshot, map_at_mut, service_account};
 
 /// Why an object may not be written, in the API server's words.
 pub type AdmissionError = ApiError;
@@ -44,11 +46,13 @@ pub fn admit_update(
 /// As [`admit_create`], for many objects in a row: `used` is filled at need and carries what earlier ones took.
 pub fn admit_create_with(
     snapshot: &Snapshot,
-    mut object: Object,
+    object: Object,
     rng: &mut dyn Rng,
     used: &mut Option<Used>,
 ) -> Result<Object, AdmissionError> {
+    let mut object = plug::to_current(object).0;
     let kind = known_kind(&object)?;
+    custom::may_create(snapshot, kind)?;
     names::generate(&mut object, rng);
     if object.name().is_empty() {
         let cause = Cause::required("metadata.name", "name or generateName is required");
@@ -57,13 +61,22 @@ pub fn admit_create_with(
     check_namespace(snapshot, kind, &object)?;
     create::prepare(kind, &mut object);
     plug::apply_defaults(&mut object);
+    if *kind == kind::POD {
+        service_account::admit(snapshot, &mut object, || names::suffix(rng))
+            .map_err(|why| ApiError::forbidden(kind, object.name(), why))?;
+    }
     let mut causes = Vec::new();
     if *kind == kind::SERVICE {
         let used = used.get_or_insert_with(|| Used::of(snapshot));
         causes = service::create(&mut object, used, rng);
         used.add(&object);
     }
+    if *kind == kind::CUSTOM_RESOURCE_DEFINITION {
+        object = settled(snapshot, &object, jiff::Timestamp::now());
+    }
+    causes.extend(custom::complete(snapshot, kind, &mut object));
     merge_causes(&mut causes, plug::validate(&object));
+    object = custom::to_stored(snapshot, kind, object);
     if causes.is_empty() { Ok(object) } else { Err(ApiError::invalid(kind, object.name(), causes)) }
 }
 
@@ -71,10 +84,11 @@ pub fn admit_create_with(
 pub fn admit_update_with(
     snapshot: &Snapshot,
     old: &Object,
-    mut new: Object,
+    new: Object,
     rng: &mut dyn Rng,
     used: &mut Option<Used>,
 ) -> Result<Object, AdmissionError> {
+    let mut new = plug::to_current(new).0;
     let kind = known_kind(&new)?;
     keep_identity(old, &mut new);
     if *kind == kind::NAMESPACE
@@ -91,8 +105,27 @@ pub fn admit_update_with(
         causes = service::update(old, &mut new, used, rng);
         used.add(&new);
     }
+    if *kind == kind::CUSTOM_RESOURCE_DEFINITION {
+        if let Some(status) = old.json().get("status") {
+            new.json_mut().insert("status".into(), status.clone());
+        }
+        new = settled(snapshot, &new, jiff::Timestamp::now());
+    }
+    causes.extend(custom::complete(snapshot, kind, &mut new));
     merge_causes(&mut causes, plug::validate_update(old, &new));
+    new = custom::to_stored(snapshot, kind, new);
     if causes.is_empty() { Ok(new) } else { Err(ApiError::invalid(kind, new.name(), causes)) }
+}
+
+/// Completes the new status of an object; of a built-in kind it is taken as it is.
+///
+/// # Errors
+/// `Invalid` with all causes.
+pub fn admit_status(snapshot: &Snapshot, old: &Object, new: Object) -> Result<Object, AdmissionError> {
+    match old.kind() {
+        Some(kind) if kind.custom.is_some() => custom::admit_status(snapshot, old, &new),
+        _ => Ok(plug::to_current(new).0),
+    }
 }
 
 /// May this object be deleted at all?

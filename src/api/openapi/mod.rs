@@ -16,11 +16,13 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha512};
 
 use super::body::Body;
-use super::discovery::{groups_and_versions, kinds_of};
+use super::custom::{self, groups_and_versions};
+use super::discovery::kinds_of;
 use super::respond;
 use super::serve::Call;
 use super::status::ApiError;
 use crate::object::schema::{Described, Schemas};
+use crate::store::Store;
 use paths::Version;
 
 const JSON: &str = "application/json";
@@ -40,11 +42,11 @@ enum Document {
 }
 
 impl Document {
-    fn at(path: &str) -> Option<Self> {
+    fn at(path: &str, store: &Store) -> Option<Self> {
         let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
         let of = |group: &str, version: &str| {
             let document = Document::V3 { group: group.to_string(), version: version.to_string() };
-            kinds_of(group, version).next().is_some().then_some(document)
+            (!kinds_of(store, group, version).is_empty()).then_some(document)
         };
         match parts.as_slice() {
             ["v2"] => Some(Document::V2),
@@ -56,42 +58,47 @@ impl Document {
     }
 
     /// Every document of version 3, with its path below `/openapi/v3/`.
-    fn all_v3() -> impl Iterator<Item = (String, Self)> {
+    fn all_v3(store: &Store) -> impl Iterator<Item = (String, Self)> {
         let core = std::iter::once(("", "v1"));
-        core.chain(groups_and_versions()).map(|(group, version)| {
+        let served = core.chain(groups_and_versions(store));
+        let served = served.filter(|(group, version)| !kinds_of(store, group, version).is_empty());
+        served.collect::<Vec<_>>().into_iter().map(|(group, version)| {
             let path = if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
             (path, Document::V3 { group: group.to_string(), version: version.to_string() })
         })
     }
 
-    fn json(&self) -> Vec<u8> {
+    fn json(&self, store: &Store) -> Vec<u8> {
         let value = match self {
-            Document::V2 => v2(),
-            Document::Index => index(),
-            Document::V3 { group, version } => v3(group, version),
+            Document::V2 => v2(store),
+            Document::Index => index(store),
+            Document::V3 { group, version } => v3(store, group, version),
         };
         value.to_string().into_bytes()
     }
 
     /// What changes whenever the document does.
-    fn hash(&self) -> String {
-        // Documents say only what the program itself knows, so that they are the same for as long as it runs.
-        static KNOWN: Mutex<BTreeMap<Document, String>> = Mutex::new(BTreeMap::new());
+    fn hash(&self, store: &Store) -> String {
+        // Documents say what the program itself knows, and what definitions say.
+        static KNOWN: Mutex<BTreeMap<(Document, Vec<String>), String>> = Mutex::new(BTreeMap::new());
         let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(hash) = known().get(self) {
+        let key = (self.clone(), custom::definition_versions(store));
+        if let Some(hash) = known().get(&key) {
             return hash.clone();
         }
-        let hash: String = Sha512::digest(self.json()).iter().map(|byte| format!("{byte:02X}")).collect();
-        known().insert(self.clone(), hash.clone());
+        let hash: String = Sha512::digest(self.json(store)).iter().map(|byte| format!("{byte:02X}")).collect();
+        known().retain(|(document, _), _| document != self);
+        known().insert(key, hash.clone());
         hash
     }
 }
 
 /// Answers a path below `/openapi/`.
 pub fn get(path: &str, call: &Call) -> Result<Response<Body>, ApiError> {
-    let document = Document::at(path).ok_or_else(ApiError::no_such_path)?;
+    let store = &*call.api.store;
+    let document = Document::at(path, store).ok_or_else(ApiError::no_such_path)?;
     let protobuf = document == Document::V2 && wants_protobuf(call.header("accept"));
-    let hash = document.hash();
+    let hash = document.hash(store);
     let asked = call.query.get("hash").filter(|_| matches!(document, Document::V3 { .. }));
     if asked.is_some_and(|asked| asked != hash) {
         return Ok(moved(&format!("/openapi/{path}?hash={hash}")));
@@ -100,8 +107,8 @@ pub fn get(path: &str, call: &Call) -> Result<Response<Body>, ApiError> {
     let has_it = call.header(IF_NONE_MATCH.as_str()).split(',').any(|tag| tag.trim() == etag || tag.trim() == "*");
     let mut response = match (has_it, protobuf) {
         (true, _) => not_modified(),
-        (false, true) => respond::with_type(StatusCode::OK, PROTOBUF_V2, proto::encode(&v2())),
-        (false, false) => respond::with_type(StatusCode::OK, JSON, document.json()),
+        (false, true) => respond::with_type(StatusCode::OK, PROTOBUF_V2, proto::encode(&v2(store))),
+        (false, false) => respond::with_type(StatusCode::OK, JSON, document.json(store)),
     };
     let headers = response.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("Accept"));
@@ -142,30 +149,31 @@ fn in_a_year() -> String {
 
 /// The kinds of a group version, each with its schema where no type has it: the place for those that are defined by
 /// objects of the lab.
-fn described(group: &str, version: &str) -> Vec<Described> {
-    kinds_of(group, version).map(Described::from).collect()
+fn described(store: &Store, group: &str, version: &str) -> Vec<Described> {
+    let kinds = kinds_of(store, group, version).into_iter();
+    kinds.map(|kind| Described { kind, schema: custom::schema(store, kind) }).collect()
 }
 
-fn index() -> Value {
-    let paths: Map<String, Value> = Document::all_v3()
+fn index(store: &Store) -> Value {
+    let paths: Map<String, Value> = Document::all_v3(store)
         .map(|(path, document)| {
-            let url = format!("/openapi/v3/{path}?hash={}", document.hash());
+            let url = format!("/openapi/v3/{path}?hash={}", document.hash(store));
             (path, json!({"serverRelativeURL": url}))
         })
         .collect();
     json!({ "paths": paths })
 }
 
-fn v3(group: &str, version: &str) -> Value {
-    let kinds = described(group, version);
+fn v3(store: &Store, group: &str, version: &str) -> Value {
+    let kinds = described(store, group, version);
     let paths: Map<String, Value> = kinds.iter().flat_map(|d| paths::of(d.kind, Version::V3)).collect();
     json!({"openapi": "3.0.0", "info": info(), "paths": paths,
         "components": {"schemas": Schemas::of(kinds).into_v3()}})
 }
 
-fn v2() -> Value {
-    let groups = std::iter::once(("", "v1")).chain(groups_and_versions());
-    let kinds: Vec<Described> = groups.flat_map(|(group, version)| described(group, version)).collect();
+fn v2(store: &Store) -> Value {
+    let groups = std::iter::once(("", "v1")).chain(groups_and_versions(store));
+    let kinds: Vec<Described> = groups.flat_map(|(group, version)| described(store, group, version)).collect();
     let paths: Map<String, Value> = kinds.iter().flat_map(|d| paths::of(d.kind, Version::V2)).collect();
     json!({"swagger": "2.0", "info": info(), "paths": paths, "definitions": Schemas::of(kinds).into_v2()})
 }
@@ -195,20 +203,20 @@ mod tests {
     #[test]
     fn paths_lead_to_the_documents_that_there_are() {
         for path in ["v2", "v3", "v3/api/v1", "v3/apis/apps/v1", "v3/apis/nslab.dev/v1alpha1"] {
-            assert!(Document::at(path).is_some(), "{path}");
+            assert!(Document::at(path, &Store::in_memory()).is_some(), "{path}");
         }
         for path in ["", "v1", "v3/api", "v3/api/v2", "v3/apis/apps", "v3/apis/apps/v1beta1", "v2/api/v1"] {
-            assert!(Document::at(path).is_none(), "{path}");
+            assert!(Document::at(path, &Store::in_memory()).is_none(), "{path}");
         }
     }
 
     #[test]
     fn a_documents_hash_is_of_the_document() {
         let lease = Document::V3 { group: "coordination.k8s.io".into(), version: "v1".into() };
-        assert_eq!(lease.json(), lease.json());
-        assert_eq!(lease.hash(), lease.hash());
-        let index = index();
+        assert_eq!(lease.json(&Store::in_memory()), lease.json(&Store::in_memory()));
+        assert_eq!(lease.hash(&Store::in_memory()), lease.hash(&Store::in_memory()));
+        let index = index(&Store::in_memory());
         let url = index["paths"]["apis/coordination.k8s.io/v1"]["serverRelativeURL"].as_str().unwrap();
-        assert_eq!(url, format!("/openapi/v3/apis/coordination.k8s.io/v1?hash={}", lease.hash()));
+        assert_eq!(url, format!("/openapi/v3/apis/coordination.k8s.io/v1?hash={}", lease.hash(&Store::in_memory())));
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{cells, nets, nodes, others, pods, services, storage, workloads};
+use super::{cells, cluster, nets, nodes, others, pods, services, storage, workloads};
 use crate::object::Object;
 use crate::object::kind::{self, Kind, KindRef};
 
@@ -103,6 +103,23 @@ tables! {
     PRIORITY_CLASS: ["Name", "Value", "Global-Default", "Age", "PreemptionPolicy"] => others::priority_class;
     CSI_DRIVER: ["Name", "AttachRequired", "PodInfoOnMount", "StorageCapacity", "TokenRequests",
         "RequiresRepublish", "Modes", "Age"] => storage::csi_driver;
+    COMPONENT_STATUS: ["Name", "Status", "Message", "Error"] => cluster::component;
+    CERTIFICATE_SIGNING_REQUEST: ["Name", "Age", "SignerName", "Requestor", "RequestedDuration", "Condition"]
+        => cluster::signing_request;
+    FLOW_SCHEMA: ["Name", "PriorityLevel", "MatchingPrecedence", "DistinguisherMethod", "Age", "MissingPL"]
+        => cluster::flow_schema;
+    PRIORITY_LEVEL_CONFIGURATION: ["Name", "Type", "NominalConcurrencyShares", "Queues", "HandSize",
+        "QueueLengthLimit", "Age"] => cluster::priority_level;
+    IP_ADDRESS: ["Name", "ParentRef", "Age"] => cluster::ip_address;
+    SERVICE_CIDR: ["Name", "CIDRs", "Age"] => cluster::service_cidr;
+    RUNTIME_CLASS: ["Name", "Handler", "Age"] => cluster::runtime_class;
+    CSI_NODE: ["Name", "Drivers", "Age"] => cluster::csi_node;
+    VOLUME_ATTACHMENT: ["Name", "Attacher", "PV", "Node", "Attached", "Age"] => cluster::volume_attachment;
+    VOLUME_ATTRIBUTES_CLASS: ["Name", "DriverName", "Age"] => cluster::attributes_class;
+    VALIDATING_ADMISSION_POLICY: ["Name", "Validations", "ParamKind", "Age"] => cluster::admission_policy;
+    VALIDATING_ADMISSION_POLICY_BINDING: ["Name", "PolicyName", "ParamRef", "Age"] => cluster::admission_binding;
+    RESOURCE_CLAIM: ["Name", "State", "Age"] => cluster::resource_claim;
+    RESOURCE_SLICE: ["Name", "Node", "Driver", "Pool", "Age"] => cluster::resource_slice;
     API_SERVICE: ["Name", "Service", "Available", "Age"] => others::api_service;
     VALIDATING_WEBHOOK: ["Name", "Webhooks", "Age"] => others::webhook;
     MUTATING_WEBHOOK: ["Name", "Webhooks", "Age"] => others::webhook;

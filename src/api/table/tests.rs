@@ -178,7 +178,7 @@ fn every_row_has_a_cell_a_column() {
     for kind in kind::ALL {
         let object = json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": "x"}});
         let object = Object::from_value(object).unwrap();
-        let table = table(kind, std::iter::once(&object), Include::Nothing, true);
+        let table = table(Columns::of(kind, None), std::iter::once(&object), Include::Nothing, true);
         let columns = table["columnDefinitions"].as_array().unwrap().len();
         assert_eq!(table["rows"][0]["cells"].as_array().unwrap().len(), columns, "{}", kind.kind);
     }

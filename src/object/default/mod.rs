@@ -22,8 +22,8 @@ pub fn apply_defaults(object: &mut Object) {
         return;
     }
     let fields = object.json_mut();
-    // In a schema null may be a default value.
-    if kind != &kind::CUSTOM_RESOURCE_DEFINITION {
+    // Of a custom kind, its schema says what a null is. In a schema null may be a default value.
+    if kind != &kind::CUSTOM_RESOURCE_DEFINITION && kind.custom.is_none() {
         drop_nulls(fields);
     }
     match (kind.group, kind.kind) {
@@ -43,6 +43,7 @@ pub fn apply_defaults(object: &mut Object) {
         ("batch", "CronJob") => workload::cron_job(fields),
         ("discovery.k8s.io", "EndpointSlice") => endpoint_slice(fields),
         ("networking.k8s.io", "NetworkPolicy") => network_policy(fields),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(fields),
         ("storage.k8s.io", "StorageClass") => {
             set(fields, "reclaimPolicy", "Delete");
             set(fields, "volumeBindingMode", "Immediate");
@@ -181,6 +182,19 @@ fn endpoint_slice(fields: &mut Fields) {
     for port in items(fields, "ports") {
         set(port, "name", "");
         set(port, "protocol", "TCP");
+    }
+}
+
+/// A CustomResourceDefinition.
+fn definition(fields: &mut Fields) {
+    let Some(spec) = map(fields, "spec") else { return };
+    if let Some(conversion) = map(spec, "conversion") {
+        set(conversion, "strategy", "None");
+    }
+    let Some(names) = map(spec, "names") else { return };
+    if let Some(kind) = names.get("kind").and_then(Value::as_str).map(str::to_string) {
+        set(names, "singular", kind.to_lowercase());
+        set(names, "listKind", format!("{kind}List"));
     }
 }
 

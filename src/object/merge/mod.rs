@@ -17,6 +17,21 @@ use super::shape::{Field, Shape, Strategy, of_kind};
 /// Where `kubectl apply` keeps the configuration that was applied last.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
+/// What kubectl writes into [`LAST_APPLIED`] for a manifest: JSON as Go makes it, for kubectl takes any other text of the
+/// same manifest for a change.
+pub fn last_applied_text(manifest: &Value) -> String {
+    let mut text = String::new();
+    // These stand in strings alone.
+    for c in manifest.to_string().chars() {
+        match c {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            other => text.push(other),
+        }
+    }
+    text.push('\n');
+    text
+}
+
 /// The live object with the changes from `original` (applied last) to `modified` (applied now) made to it: what
 /// `modified` says holds, what it no longer says goes, and what others set stays.
 pub fn three_way(

@@ -121,6 +121,7 @@ fn a_kind_without_a_type_has_the_schema_it_brings() {
         namespaced: true,
         in_all: false,
         acted_on: false,
+        custom: None,
     };
     let schema = json!({"type": "object", "description": "a widget", "properties": {"spec": {"type": "object"}}});
     let schemas = Schemas::of(vec![Described { kind: &WIDGET, schema: Some(schema) }]).into_v3();

@@ -119,6 +119,11 @@ impl FieldSelector {
         self.terms.is_empty()
     }
 
+    /// The fields that it names.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.terms.iter().map(|(path, _, _)| path.as_str())
+    }
+
     /// `metadata.name=NAME`, if that is (part of) the selector.
     pub fn name(&self) -> Option<&str> {
         self.terms.iter().find(|(path, _, equal)| path == "metadata.name" && *equal).map(|(_, value, _)| value.as_str())

@@ -24,7 +24,7 @@ pub use update::validate_update;
 
 use serde_json::Value;
 
-use super::{KindRef, Object, kind, lab};
+use super::{KindRef, Object, custom, kind, lab};
 use field::{Errors, Field};
 
 /// Everything that is wrong with an object, in the order of its parts.
@@ -54,6 +54,7 @@ pub fn validate(object: &Object) -> Vec<FieldError> {
         ("batch", "CronJob") => workload::cron_job(&root, &mut errors),
         ("discovery.k8s.io", "EndpointSlice") => endpoints::endpoint_slice(&root, &mut errors),
         ("networking.k8s.io", "Ingress") => ingress::ingress(&root, &mut errors),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => errors.extend(custom::validate(object)),
         (kind::LAB_GROUP, "Lab") => lab_document(object, &root, &mut errors),
         _ => {}
     }

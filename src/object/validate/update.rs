@@ -6,7 +6,7 @@ use super::error::{FieldError, Reason};
 use super::field::{Errors, Field};
 use super::quantity::Quantity;
 use super::storage;
-use crate::object::{Object, kind};
+use crate::object::{Object, custom, kind};
 
 const IMMUTABLE: &str = "field is immutable";
 
@@ -14,6 +14,7 @@ const IMMUTABLE: &str = "field is immutable";
 /// their defaults.
 pub fn validate_update(old: &Object, new: &Object) -> Vec<FieldError> {
     let (Some(kind), true) = (new.kind(), old.kind() == new.kind()) else { return Vec::new() };
+    let (old_object, new_object) = (old, new);
     let (old, new) = (old.to_value(), new.to_value());
     let (old, new) = (Field::root(&old), Field::root(&new));
     let mut errors = Errors::new();
@@ -30,6 +31,9 @@ pub fn validate_update(old: &Object, new: &Object) -> Vec<FieldError> {
         ("", "PersistentVolumeClaim") => claim(&old, &new, &mut errors),
         ("", "PersistentVolume") => volume(&old.get("spec"), &new.get("spec"), &mut errors),
         ("", "ConfigMap" | "Secret") => data(kind == &kind::SECRET, &old, &new, &mut errors),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+            errors.extend(custom::validate_update(old_object, new_object));
+        }
         ("discovery.k8s.io", "EndpointSlice") => immutable(&old, &new, "addressType", &mut errors),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding")
             if old.get("roleRef").value != new.get("roleRef").value =>
