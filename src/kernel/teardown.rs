@@ -73,6 +73,7 @@ impl fmt::Display for Leftover {
 pub fn teardown(layout: &Layout) -> TeardownReport {
     let mut report = TeardownReport::default();
     let namespaces = namespaces(layout, &mut report.errors);
+    let dying = runtime::kill_all(layout, &mut report);
     // Both look at the namespaces, and so have to do it while these are held.
     let witness = Witness::call(&namespaces).map_err(|error| report.errors.push(error.to_string())).ok();
     let cables = cables(&namespaces).unwrap_or_else(|error| {
@@ -80,16 +81,20 @@ pub fn teardown(layout: &Layout) -> TeardownReport {
         Vec::new()
     });
 
-    runtime::end_all(layout, &mut report);
+    runtime::see_them_end(dying, &mut report);
     connections::abort_all(&namespaces);
     report.removed.namespaces = namespaces.into_keys().collect();
     remove_symlinks(layout, &mut report);
     mounts::remove_all(layout, &mut report);
+    // While the kernel destroys the namespaces, in a thread of its own.
+    let nothing_mounted = files::remove_state(layout, &mut report);
     if let Some(witness) = witness {
         witness.see_them_gone(&mut report);
     }
     prove_cables_gone(&cables, &mut report);
-    files::remove(layout, &mut report);
+    if nothing_mounted {
+        files::remove_run(layout, &mut report);
+    }
     report
 }
 

@@ -9,11 +9,11 @@ use crate::kernel::net::directory::absent_is_fine;
 use crate::kernel::runtime::tidy_node_root;
 use crate::layout::{Layout, RUN, STATE};
 
-/// Removes the lab's run directory, and of its state directory everything but volume data.
-pub fn remove(layout: &Layout, report: &mut TeardownReport) {
-    // To remove files through a mount would be to remove what is not the lab's.
+/// Removes all of the lab's state directory but volume data. False: something is mounted in the lab's directories yet,
+/// and to remove files through it would be to remove what is not the lab's.
+pub fn remove_state(layout: &Layout, report: &mut TeardownReport) -> bool {
     if !mounts::prove_gone(layout, report) {
-        return;
+        return false;
     }
     match data(layout) {
         Ok(kept) => report.kept = kept,
@@ -22,16 +22,23 @@ pub fn remove(layout: &Layout, report: &mut TeardownReport) {
             report.kept = vec![layout.state()];
         }
     }
-    let mut remove = |path: &Path| {
-        if let Err(error) = remove_except(path, &report.kept) {
-            report.errors.push(format!("cannot remove {}: {error}", path.display()));
-        }
-    };
-    remove(&layout.state());
-    remove(&layout.run());
+    remove(&layout.state(), report);
+    true
+}
+
+/// Removes the lab's run directory, by which a teardown that was interrupted is found again. To be called last, and after
+/// [`remove_state`].
+pub fn remove_run(layout: &Layout, report: &mut TeardownReport) {
+    remove(&layout.run(), report);
     for shared in [RUN, STATE] {
         // Another lab may be in it.
         let _ = fs::remove_dir(shared);
+    }
+}
+
+fn remove(path: &Path, report: &mut TeardownReport) {
+    if let Err(error) = remove_except(path, &report.kept) {
+        report.errors.push(format!("cannot remove {}: {error}", path.display()));
     }
 }
 
