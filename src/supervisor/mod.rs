@@ -123,6 +123,9 @@ impl Running {
         let making = pki.clone();
         // Beside the namespaces, which take longer. Whoever needs it and finds it missing learns why.
         spawn("pki", move || drop(making.get().map(drop)))?;
+        let preparing = layout.clone();
+        // The same: whoever starts a node does it otherwise, and says what goes wrong.
+        spawn("prepare", move || drop(crate::kernel::runtime::prepare(&preparing)))?;
         let (door, doors) = doors::doors(store.clone(), pki.clone());
 
         let (wake, wakes) = channel();

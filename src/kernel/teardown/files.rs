@@ -23,6 +23,8 @@ pub fn remove_state(layout: &Layout, report: &mut TeardownReport) -> bool {
         }
     }
     remove(&layout.state(), report);
+    // Most of the run directory's files.
+    remove(&layout.shared_etc(), report);
     true
 }
 
