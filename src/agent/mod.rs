@@ -30,7 +30,7 @@ use crate::object::write::{Delete, Part, Propagation};
 use crate::object::{Key, Object, Snapshot, Write, kind};
 use crate::plan::{self, Machine};
 use crate::report::Progress;
-use crate::store::Store;
+use crate::store::{Store, WriteError, Written};
 use apply::PodStates;
 use kubelet::{Order, PodState};
 
@@ -44,6 +44,13 @@ pub enum Wake {
     /// The store has something new.
     Store,
     Kernel(Event),
+    Stop,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Something,
     Stop,
 }
 
@@ -110,34 +117,41 @@ impl Agent {
         let mut said = Vec::new();
         loop {
             self.advance(Timestamp::now(), &mut said);
-            self.sync(&mut said);
+            let snapshot = self.sync(&mut said);
+            // What was started has mostly said by now how that went: a status less to write for each.
+            let told = self.hear(wakes.try_iter(), &mut said);
+            self.write_status(&snapshot, Timestamp::now());
+            self.lock_progress().made = snapshot.resource_version();
             self.say(std::mem::take(&mut said));
-            if self.wait(wakes, &mut said).is_none() {
+            if told == Told::Stop || self.wait(wakes, told, &mut said) == Told::Stop {
                 return;
             }
         }
     }
 
-    /// Sleeps until something happens and takes in all that has. `None`: stop.
-    fn wait(&mut self, wakes: &Receiver<Wake>, said: &mut Vec<Said>) -> Option<()> {
+    /// Sleeps until something happens and takes in all that has.
+    fn wait(&mut self, wakes: &Receiver<Wake>, told: Told, said: &mut Vec<Said>) -> Told {
         let due = self.pods.values().filter_map(PodState::wake_at).chain(self.retry_at).min();
-        let sleep = due.map_or(IDLE, |at| Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default());
-        let mut wake = match wakes.recv_timeout(sleep) {
-            Ok(wake) => wake,
-            Err(RecvTimeoutError::Timeout) => return Some(()),
-            Err(RecvTimeoutError::Disconnected) => return None,
-        };
-        loop {
+        let due = due.map_or(IDLE, |at| Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default());
+        let sleep = if told == Told::Something { Duration::ZERO } else { due };
+        match wakes.recv_timeout(sleep) {
+            Ok(wake) => self.hear(std::iter::once(wake).chain(wakes.try_iter()), said),
+            Err(RecvTimeoutError::Timeout) => Told::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Told::Stop,
+        }
+    }
+
+    fn hear(&mut self, wakes: impl Iterator<Item = Wake>, said: &mut Vec<Said>) -> Told {
+        let mut told = Told::Nothing;
+        for wake in wakes {
             match wake {
-                Wake::Stop => return None,
+                Wake::Stop => return Told::Stop,
                 Wake::Store => {}
                 Wake::Kernel(event) => self.take_in(event, Timestamp::now(), said),
             }
-            match wakes.try_recv() {
-                Ok(next) => wake = next,
-                Err(_) => return Some(()),
-            }
+            told = Told::Something;
         }
+        told
     }
 
     fn take_in(&mut self, event: Event, now: Timestamp, said: &mut Vec<Said>) {
@@ -202,8 +216,8 @@ impl Agent {
         }
     }
 
-    /// Plans for the newest snapshot and makes what differs.
-    fn sync(&mut self, said: &mut Vec<Said>) {
+    /// Plans for the newest snapshot, which is returned, and makes what differs.
+    fn sync(&mut self, said: &mut Vec<Said>) -> Snapshot {
         let snapshot = self.store.snapshot();
         let now = Timestamp::now();
         let retry = self.retry_at.is_some_and(|at| at <= now);
@@ -219,8 +233,7 @@ impl Agent {
                 Err(error) => self.set_failed(vec![("the Lab document".to_string(), error.to_string())]),
             }
         }
-        self.write_status(&snapshot, now);
-        self.lock_progress().made = snapshot.resource_version();
+        snapshot
     }
 
     /// Removes the logs of pods whose objects are gone. Those of pods that have only finished stay.
@@ -295,7 +308,7 @@ impl Agent {
 
     /// Brings the objects' status up to what is known.
     fn write_status(&mut self, snapshot: &Snapshot, now: Timestamp) {
-        let mut writes = Vec::new();
+        let (mut writes, mut made_of) = (Vec::new(), Vec::new());
         for (key, state) in &self.pods {
             let Some(pod) = self.actual.pods.get(key) else { continue };
             let Some(object) = snapshot.find(&kind::POD, &pod.namespace, &pod.name).filter(|o| o.uid() == pod.uid)
@@ -316,7 +329,10 @@ impl Agent {
             }
             let status = status::pod_status(object, pod, state, &from.host_ips, now);
             match status_write(object, status) {
-                Some(write) => writes.push(write),
+                Some(write) => {
+                    writes.push(write);
+                    made_of.push((key.clone(), from));
+                }
                 None => drop(self.written.insert(key.clone(), from)),
             }
         }
@@ -340,7 +356,13 @@ impl Agent {
             let status = status::node_status(object, up, &self.facts, now);
             writes.extend(status_write(object, status));
         }
-        self.commit(writes);
+        let results = self.commit(writes);
+        // These come first.
+        for ((key, from), result) in made_of.into_iter().zip(results) {
+            if let Ok(written) = result {
+                self.written.insert(key, StatusInputs { version: written.object.resource_version(), ..from });
+            }
+        }
     }
 
     fn say(&self, said: Vec<Said>) {
@@ -360,16 +382,17 @@ impl Agent {
         self.commit(events::record(&snapshot, &mut context, occurrences));
     }
 
-    fn commit(&self, writes: Vec<Write>) {
+    fn commit(&self, writes: Vec<Write>) -> Vec<Result<Written, WriteError>> {
         if writes.is_empty() {
-            return;
+            return Vec::new();
         }
-        for result in self.store.commit(writes) {
-            match result {
-                Ok(_) | Err(crate::store::WriteError::NotFound { .. } | crate::store::WriteError::Conflict { .. }) => {}
-                Err(error) => eprintln!("write status: {error}"),
+        let results = self.store.commit(writes);
+        for error in results.iter().filter_map(|result| result.as_ref().err()) {
+            if !matches!(error, WriteError::NotFound { .. } | WriteError::Conflict { .. }) {
+                eprintln!("write status: {error}");
             }
         }
+        results
     }
 
     fn timings(&self) -> Timings {

@@ -68,7 +68,8 @@ fn two_pods() -> Vec<Object> {
 
 impl Rig {
     fn sync(&mut self) {
-        self.agent.sync(&mut Vec::new());
+        let snapshot = self.agent.sync(&mut Vec::new());
+        self.agent.write_status(&snapshot, Timestamp::now());
     }
 
     fn event(&mut self, event: Event) {
