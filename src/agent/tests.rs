@@ -68,8 +68,10 @@ fn two_pods() -> Vec<Object> {
 
 impl Rig {
     fn sync(&mut self) {
-        let snapshot = self.agent.sync(&mut Vec::new());
-        self.agent.write_status(&snapshot, Timestamp::now());
+        let (_nobody, wakes) = std::sync::mpsc::channel();
+        let mut said = Vec::new();
+        self.agent.sync(&wakes, &mut said);
+        self.agent.write_status(&mut said);
     }
 
     fn event(&mut self, event: Event) {
