@@ -1,4 +1,5 @@
-//! How fast a lab's bare network can be: N pods on three nodes, made by nothing but batched rtnetlink messages.
+//! How fast a lab's bare network can be: N pods on three of the machines of a lab of the notes, made by nothing but
+//! batched rtnetlink messages. Only the machine's own cable to the LAN, and what nodes set of IPv6, are left out.
 //!
 //! `floor PODS [THREADS]` makes it and prints the milliseconds as JSON; `floor PODS [THREADS] --product` makes the same by
 //! what the product uses; `floor PODS --ip-batch` prints shell commands that make the same by iproute2. To be run by
@@ -13,6 +14,7 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use ipnet::IpNet;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nslab::desired::{Bridge, End, Mac, Netns, NetnsRole, Route, Veth};
@@ -22,7 +24,11 @@ use nslab::kernel::netlink::{Family, Netlink};
 use nslab::kernel::teardown::{TeardownReport, Witness, teardown};
 use nslab::layout::Layout;
 
-const NODES: usize = 3;
+/// The nodes that have pods come first, the outside machine, which forwards nothing, last.
+const MACHINES: [(&str, u8); 5] = [("w1-k8s", 101), ("w2-k8s", 102), ("w3-k8s", 103), ("m-k8s", 10), (CLIENT, 250)];
+const CLIENT: &str = "client";
+const WORKERS: usize = 3;
+const SERVICES: &str = "10.96.0.0/12";
 const DIRECTORY: &str = "/run/floor";
 
 fn main() -> ExitCode {
@@ -62,34 +68,35 @@ struct Topology {
 impl Topology {
     fn new(pods: usize) -> Self {
         let lan = "floor.lan".to_string();
-        let nodes = (1..=NODES).map(|n| {
-            let name = format!("floor.w{n}-k8s");
-            let mut inner = end(&name, "eth0", [1, 0, n as u8]);
-            inner.addresses = vec![format!("192.168.1.{}/24", 100 + n).parse().unwrap_or_default()];
-            for other in (1..=NODES).filter(|other| *other != n) {
-                inner
-                    .routes
-                    .insert(route(&format!("10.{}.0.0/16", 200 + other), Some([192, 168, 1, 100 + other as u8])));
+        let nodes = MACHINES.iter().map(|&(machine, last)| {
+            let name = format!("floor.{machine}");
+            let mut inner = end(&name, "eth0", [1, 0, last]);
+            inner.addresses = vec![format!("192.168.1.{last}/24").parse().unwrap_or_default()];
+            if machine != CLIENT {
+                let others = MACHINES.iter().filter(|(other, _)| *other != machine && *other != CLIENT);
+                inner.routes =
+                    others.map(|(_, other)| route(&subnet(*other).to_string(), Some([192, 168, 1, *other]))).collect();
+                inner.routes.insert(route(SERVICES, None));
             }
-            let mut outer = end(&lan, &format!("port{n}"), [2, 0, n as u8]);
+            let mut outer = end(&lan, &format!("port{last}"), [2, 0, last]);
             outer.bridge = Some("lan0".into());
             (name, Veth { inner, outer })
         });
         let pods = (0..pods).map(|p| {
-            let (node, host) = (p % NODES + 1, p / NODES + 2);
-            let (subnet, gateway) = (200 + node as u8, [10, 200 + node as u8, 0, 1]);
-            let address = format!("10.{subnet}.{}.{}/32", host / 256, host % 256);
-            let gateway_net = format!("10.{subnet}.0.1/32");
+            let (node, host) = (p % WORKERS, p / WORKERS + 2);
+            let machine = MACHINES.get(node).map_or(0, |(_, last)| *last);
+            let address = format!("10.{machine}.{}.{}/32", host / 256, host % 256);
+            let (gateway, gateway_net) = ([10, machine, 0, 1], format!("10.{machine}.0.1/32"));
             let name = format!("floor.default.web-{p}");
             let mut inner = end(&name, "eth0", [3, (p / 256) as u8, (p % 256) as u8]);
             inner.addresses = vec![address.parse().unwrap_or_default()];
             inner.routes = BTreeSet::from([route(&gateway_net, None), route("0.0.0.0/0", Some(gateway))]);
             let mut outer =
-                end(&format!("floor.w{node}-k8s"), &format!("pod{p}"), [4, (p / 256) as u8, (p % 256) as u8]);
+                end(&format!("floor.w{}-k8s", node + 1), &format!("pod{p}"), [4, (p / 256) as u8, (p % 256) as u8]);
             outer.addresses = vec![gateway_net.parse().unwrap_or_default()];
             outer.routes = BTreeSet::from([route(&address, None)]);
             outer.altname = Some(format!("pod-default-web-{p}"));
-            (node - 1, name, Veth { inner, outer })
+            (node, name, Veth { inner, outer })
         });
         Topology { nodes: nodes.collect(), pods: pods.collect(), lan }
     }
@@ -103,7 +110,8 @@ impl Topology {
         println!("ip -batch - <<'END'");
         [lan].into_iter().chain(nodes()).chain(pods()).for_each(|name| println!("netns add {name}"));
         println!("END");
-        nodes().for_each(|node| println!("ip netns exec {node} sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'"));
+        let forwarding = nodes().filter(|node| forwards(node));
+        forwarding.for_each(|node| println!("ip netns exec {node} sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'"));
         // Outer ends first: a cable is made from there, both ends in place.
         for netns in [lan].into_iter().chain(nodes()) {
             println!("ip -n {netns} -batch - <<'END'\nlink set lo up");
@@ -157,6 +165,15 @@ fn end(netns: &str, name: &str, [a, b, c]: [u8; 3]) -> End {
     }
 }
 
+/// The pods of the machine with this last byte of its address.
+fn subnet(machine: u8) -> IpNet {
+    format!("10.{machine}.0.0/16").parse().unwrap_or_default()
+}
+
+fn forwards(netns: &str) -> bool {
+    !netns.ends_with(CLIENT)
+}
+
 fn route(to: &str, via: Option<[u8; 4]>) -> Route {
     Route { to: to.parse().unwrap_or_default(), via: via.map(Into::into), source: None }
 }
@@ -201,7 +218,9 @@ fn raw_up(topology: &Topology, threads: usize) -> anyhow::Result<()> {
     let mut nodes = Vec::new();
     for (name, veth) in &topology.nodes {
         let node = raw_netns(name)?;
-        std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
+        if forwards(name) {
+            std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
+        }
         raw_cable(&lan, &node, veth)?;
         nodes.push(node);
     }
@@ -287,7 +306,8 @@ fn product(topology: &Topology, threads: usize) -> anyhow::Result<()> {
     let bridge = Bridge { mac: Mac([2, 0, 0, 0, 0, 1]), addresses: Vec::new() };
     network.add_netns(&topology.lan, &netns(NetnsRole::Lan, BTreeMap::from([("lan0".to_string(), bridge)])))?;
     for (name, veth) in &topology.nodes {
-        network.add_netns(name, &netns(NetnsRole::Node, none()))?;
+        let role = if forwards(name) { NetnsRole::Node } else { NetnsRole::Client };
+        network.add_netns(name, &netns(role, none()))?;
         network.add_veth(veth)?;
     }
     let share = topology.pods.len().div_ceil(threads).max(1);

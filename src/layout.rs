@@ -92,6 +92,11 @@ impl Layout {
         self.run().join("nodes").join(node)
     }
 
+    /// What of this machine's `/etc` the lab's pods and nodes see beside what is theirs, below an `etc` of its own.
+    pub fn shared_etc(&self) -> PathBuf {
+        self.run().join("shared-etc")
+    }
+
     /// The node's own filesystem, where its hostPath volumes are: the data that `down` keeps.
     pub fn node_root(&self, node: &str) -> PathBuf {
         self.state().join("nodes").join(node).join("root")

@@ -6,67 +6,58 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 
 use jiff::Timestamp;
 
 use super::kubelet::{Order, PodState};
-use crate::desired::{Desired, NetnsRole};
+use crate::desired::NetnsRole;
 use crate::diff::{Action, Step};
 use crate::kernel::{ContainerEvent, Event, Kernel, KernelError};
 
 const POD_THREADS: usize = 2;
 const NODE_THREADS: usize = 8;
 
-/// What came of a batch of steps.
-#[derive(Default)]
-pub struct Applied {
-    /// Steps that failed, each with what the kernel said. Steps that lean on them were not tried.
-    pub failed: Vec<(Step, KernelError)>,
-    /// Pods that were started, with the orders (already carried out) of their first containers.
-    pub started: BTreeMap<String, (PodState, Vec<Order>)>,
-    /// Containers that the node would not take, as the events that say so.
-    pub refused: Vec<Event>,
-    pub done: usize,
-}
-
 /// What is known of pods by `namespace/name`.
 pub type PodStates = BTreeMap<String, PodState>;
 
-/// Makes `steps` and notes each that succeeded in `actual`. `known` are the pods that ran before: one that is started
-/// again, since its node went down, goes on counting its restarts.
-pub fn apply(kernel: &dyn Kernel, actual: &mut Desired, known: &PodStates, steps: Vec<Step>) -> Applied {
-    let mut applied = Applied::default();
+/// Makes `steps` and hands what was made to `take`, as it comes, on the calling thread. `known` are the pods that ran
+/// before: one that is started again, since its node went down, goes on counting its restarts.
+///
+/// Returns the steps that failed, each with what the kernel said. Steps that lean on them were not tried.
+pub fn apply(
+    kernel: &dyn Kernel,
+    known: &PodStates,
+    steps: Vec<Step>,
+    take: &mut dyn FnMut(Made),
+) -> Vec<(Step, KernelError)> {
+    let mut failed = Vec::new();
     let Split { common, nodes, pods } = split(steps);
-    let mut broken: Vec<String> = Vec::new();
+    let (mut broken, mut made): (Vec<String>, _) = (Vec::new(), Made::default());
     for step in common {
         if leans_on_any(&step, &broken) {
             continue;
         }
         match kernel.apply(&step.action) {
-            Ok(()) => {
-                step.action.record(actual);
-                applied.done += 1;
-            }
+            Ok(()) => made.actions.push(step.action),
             Err(error) => {
                 broken.extend(makes(&step.action));
-                applied.failed.push((step, error));
+                failed.push((step, error));
             }
         }
     }
+    take(made);
     for (lanes, threads) in [(nodes, NODE_THREADS), (pods, POD_THREADS)] {
         let sound = lanes.into_values().filter(|lane| !lane.iter().any(|step| leans_on_any(step, &broken)));
-        for result in run_lanes(kernel, known, sound.collect(), threads) {
-            for action in &result.done {
-                action.record(actual);
-                applied.done += 1;
+        run_lanes(kernel, known, sound.collect(), threads, &mut |result| {
+            if let Some((step, error)) = result.failed {
+                broken.extend(makes(&step.action));
+                failed.push((step, error));
             }
-            broken.extend(result.failed.iter().flat_map(|(step, _)| makes(&step.action)));
-            applied.started.extend(result.started);
-            applied.failed.extend(result.failed);
-            applied.refused.extend(result.refused);
-        }
+            take(result.made);
+        });
     }
-    applied
+    failed
 }
 
 /// Steps that are made in order, beside those of other lanes. By the namespace that they are all about.
@@ -127,33 +118,52 @@ fn makes(action: &Action) -> Vec<String> {
     }
 }
 
+/// What was made by some of the steps.
 #[derive(Default)]
-struct LaneResult {
-    done: Vec<Action>,
-    started: Vec<(String, (PodState, Vec<Order>))>,
-    failed: Option<(Step, KernelError)>,
-    refused: Vec<Event>,
+pub struct Made {
+    pub actions: Vec<Action>,
+    /// Pods that were started, with the orders (already carried out) of their first containers.
+    pub started: Vec<(String, (PodState, Vec<Order>))>,
+    /// Containers that the node would not take, as the events that say so.
+    pub refused: Vec<Event>,
 }
 
-fn run_lanes(kernel: &dyn Kernel, known: &PodStates, lanes: Vec<Vec<Step>>, threads: usize) -> Vec<LaneResult> {
+#[derive(Default)]
+struct LaneResult {
+    made: Made,
+    failed: Option<(Step, KernelError)>,
+}
+
+fn run_lanes(
+    kernel: &dyn Kernel,
+    known: &PodStates,
+    lanes: Vec<Vec<Step>>,
+    threads: usize,
+    take: &mut dyn FnMut(LaneResult),
+) {
     if lanes.len() <= 1 {
-        return lanes.into_iter().map(|steps| run_lane(kernel, known, steps)).collect();
+        return lanes.into_iter().for_each(|steps| take(run_lane(kernel, known, steps)));
     }
     let next = AtomicUsize::new(0);
     let threads = threads.min(lanes.len());
     let lanes: Vec<Mutex<Vec<Step>>> = lanes.into_iter().map(Mutex::new).collect();
-    let worker = || {
-        let mut results = Vec::new();
-        while let Some(steps) = lanes.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let steps = std::mem::take(&mut *steps.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-            results.push(run_lane(kernel, known, steps));
-        }
-        results
-    };
+    let (results, arriving) = channel();
+    let (lanes, next) = (&lanes, &next);
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
-    })
+        for _ in 0..threads {
+            let results = results.clone();
+            scope.spawn(move || {
+                while let Some(steps) = lanes.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let steps = std::mem::take(&mut *steps.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+                    // The receiver outlives this thread.
+                    let _ = results.send(run_lane(kernel, known, steps));
+                }
+            });
+        }
+        // It ends with the last thread's.
+        drop(results);
+        arriving.into_iter().for_each(take);
+    });
 }
 
 /// A lane's steps in their order; the first that fails ends it, and it is tried again with the next plan.
@@ -172,7 +182,7 @@ fn run_lane(kernel: &dyn Kernel, known: &PodStates, steps: Vec<Step>) -> LaneRes
                     && let Some(container) = pod.containers.get(*index)
                     && let Err(error) = kernel.start_container(pod, container, *attempt)
                 {
-                    result.refused.push(Event::Container {
+                    result.made.refused.push(Event::Container {
                         pod_uid: pod.uid.clone(),
                         container: container.name.clone(),
                         attempt: *attempt,
@@ -181,9 +191,9 @@ fn run_lane(kernel: &dyn Kernel, known: &PodStates, steps: Vec<Step>) -> LaneRes
                     });
                 }
             }
-            result.started.push((key.clone(), (state, orders)));
+            result.made.started.push((key.clone(), (state, orders)));
         }
-        result.done.push(step.action);
+        result.made.actions.push(step.action);
     }
     result
 }

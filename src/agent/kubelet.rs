@@ -222,6 +222,11 @@ impl PodState {
         self.containers.iter().filter_map(due).min()
     }
 
+    /// A container was ordered, and how its start went is not known yet.
+    pub fn is_starting(&self) -> bool {
+        self.containers.iter().any(|c| matches!(c.phase, Phase::Creating | Phase::Starting))
+    }
+
     /// Every container has ended for good.
     pub fn is_finished(&self) -> bool {
         !self.containers.is_empty() && self.containers.iter().all(|c| matches!(c.phase, Phase::Ended(_)))

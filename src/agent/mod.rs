@@ -23,15 +23,15 @@ use serde_json::Value;
 use crate::control;
 use crate::control::events::{self, EventType, Occurrence};
 use crate::desired::{Desired, Pod};
-use crate::diff::diff;
+use crate::diff::{Action, Step, diff};
 use crate::kernel::{Event, Kernel};
 use crate::object::lab::Timings;
 use crate::object::write::{Delete, Part, Propagation};
 use crate::object::{Key, Object, Snapshot, Write, kind};
 use crate::plan::{self, Machine, Planner};
 use crate::report::Progress;
-use crate::store::Store;
-use apply::PodStates;
+use crate::store::{Store, WriteError, Written};
+use apply::{Made, PodStates};
 use kubelet::{Order, PodState};
 
 /// How long to wait before steps that failed are tried again.
@@ -39,11 +39,23 @@ const RETRY: Duration = Duration::from_millis(500);
 /// The longest the loop sleeps with nothing to do.
 const IDLE: Duration = Duration::from_secs(3600);
 
+/// While many pods are made, this often it is heard which of them run by now, and written down; each time is a round of
+/// the controllers. Fewer pods than this are not many.
+const HEARINGS: usize = 4;
+const FEW_PODS: usize = 32;
+
 /// What wakes the loop.
 pub enum Wake {
     /// The store has something new.
     Store,
     Kernel(Event),
+    Stop,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Something,
     Stop,
 }
 
@@ -67,6 +79,8 @@ pub struct Agent {
     /// The snapshot that was planned for last.
     planned: Option<u64>,
     retry_at: Option<Timestamp>,
+    /// What was heard while pods were made, and is for afterwards.
+    put_off: Vec<Wake>,
 }
 
 impl Agent {
@@ -95,6 +109,7 @@ impl Agent {
             logged,
             planned: None,
             retry_at: None,
+            put_off: Vec::new(),
         };
         let mut said = Vec::new();
         for event in recovered.missed {
@@ -108,34 +123,65 @@ impl Agent {
         let mut said = Vec::new();
         loop {
             self.advance(Timestamp::now(), &mut said);
-            self.sync(&mut said);
-            self.say(std::mem::take(&mut said));
-            if self.wait(wakes, &mut said).is_none() {
+            let made = self.sync(wakes, &mut said);
+            // What was started has mostly said by now how that went: a status less to write for each.
+            let put_off = std::mem::take(&mut self.put_off);
+            let told = self.hear(put_off.into_iter().chain(wakes.try_iter()), &mut said);
+            self.write_status(&mut said);
+            self.lock_progress().made = made;
+            if told == Told::Stop || self.wait(wakes, told, &mut said) == Told::Stop {
                 return;
             }
         }
     }
 
-    /// Sleeps until something happens and takes in all that has. `None`: stop.
-    fn wait(&mut self, wakes: &Receiver<Wake>, said: &mut Vec<Said>) -> Option<()> {
+    /// Sleeps until something happens and takes in all that has.
+    fn wait(&mut self, wakes: &Receiver<Wake>, told: Told, said: &mut Vec<Said>) -> Told {
         let due = self.pods.values().filter_map(PodState::wake_at).chain(self.retry_at).min();
-        let sleep = due.map_or(IDLE, |at| Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default());
-        let mut wake = match wakes.recv_timeout(sleep) {
-            Ok(wake) => wake,
-            Err(RecvTimeoutError::Timeout) => return Some(()),
-            Err(RecvTimeoutError::Disconnected) => return None,
-        };
-        loop {
+        let due = due.map_or(IDLE, |at| Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default());
+        let sleep = if told == Told::Something { Duration::ZERO } else { due };
+        match wakes.recv_timeout(sleep) {
+            Ok(wake) => self.hear(std::iter::once(wake).chain(wakes.try_iter()), said),
+            Err(RecvTimeoutError::Timeout) => Told::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Told::Stop,
+        }
+    }
+
+    fn hear(&mut self, wakes: impl Iterator<Item = Wake>, said: &mut Vec<Said>) -> Told {
+        let mut told = Told::Nothing;
+        for wake in wakes {
             match wake {
-                Wake::Stop => return None,
+                Wake::Stop => return Told::Stop,
                 Wake::Store => {}
                 Wake::Kernel(event) => self.take_in(event, Timestamp::now(), said),
             }
-            match wakes.try_recv() {
-                Ok(next) => wake = next,
-                Err(_) => return Some(()),
+            told = Told::Something;
+        }
+        told
+    }
+
+    /// Takes in what containers say while pods are being made, and writes down which of these run: with many pods, most
+    /// of that is then done when the last is made. Whatever else there is waits until then, and so does what is said of
+    /// a pod whose making is not known yet.
+    fn hear_of_new_pods(&mut self, wakes: &Receiver<Wake>, said: &mut Vec<Said>) {
+        for wake in wakes.try_iter() {
+            match wake {
+                Wake::Kernel(event @ Event::Container { .. }) if !self.must_wait(&event) => {
+                    self.take_in(event, Timestamp::now(), said);
+                }
+                other => self.put_off.push(other),
             }
         }
+        let snapshot = self.store.snapshot();
+        let statuses = self.pod_statuses(&snapshot, Timestamp::now(), |state| !state.is_starting());
+        self.write(&snapshot, statuses, Vec::new(), said);
+    }
+
+    fn must_wait(&self, event: &Event) -> bool {
+        let Event::Container { pod_uid, .. } = event else { return true };
+        let same_pod =
+            |wake: &Wake| matches!(wake, Wake::Kernel(Event::Container { pod_uid: of, .. }) if of == pod_uid);
+        self.put_off.iter().any(same_pod) || !self.pods.values().any(|state| state.uid == *pod_uid)
     }
 
     fn take_in(&mut self, event: Event, now: Timestamp, said: &mut Vec<Said>) {
@@ -200,8 +246,8 @@ impl Agent {
         }
     }
 
-    /// Plans for the newest snapshot and makes what differs.
-    fn sync(&mut self, said: &mut Vec<Said>) {
+    /// Plans for the newest snapshot and makes what differs. Returns its resourceVersion.
+    fn sync(&mut self, wakes: &Receiver<Wake>, said: &mut Vec<Said>) -> u64 {
         let snapshot = self.store.snapshot();
         let now = Timestamp::now();
         let retry = self.retry_at.is_some_and(|at| at <= now);
@@ -210,15 +256,14 @@ impl Agent {
             self.retry_at = None;
             match self.planner.plan(&snapshot) {
                 Ok(desired) => {
-                    self.make(&desired, said);
+                    self.make(&desired, wakes, said);
                     self.remove_logs(&snapshot);
                 }
                 // The API refuses such a document; one that is there all the same is shown, and nothing changes.
                 Err(error) => self.set_failed(vec![("the Lab document".to_string(), error.to_string())]),
             }
         }
-        self.write_status(&snapshot, now);
-        self.lock_progress().made = snapshot.resource_version();
+        snapshot.resource_version()
     }
 
     /// Removes the logs of pods whose objects are gone. Those of pods that have only finished stay.
@@ -235,25 +280,33 @@ impl Agent {
         });
     }
 
-    fn make(&mut self, desired: &Desired, said: &mut Vec<Said>) {
+    fn make(&mut self, desired: &Desired, wakes: &Receiver<Wake>, said: &mut Vec<Said>) {
         let before = self.actual.pods.clone();
         let steps = diff(&self.actual, desired);
         if steps.is_empty() {
             self.set_failed(Vec::new());
             return;
         }
-        let applied = apply::apply(self.kernel.as_ref(), &mut self.actual, &self.pods, steps);
-        self.actual.lab.clone_from(&desired.lab);
-        for (key, (state, orders)) in applied.started {
-            said.extend(orders.into_iter().filter_map(|order| Said::of(&key, order)));
-            if let Some(pod) = self.actual.pods.get(&key) {
-                self.logged.insert(pod.uid.clone(), (pod.namespace.clone(), pod.name.clone()));
+        let kernel = self.kernel.clone();
+        let starts = |step: &Step| match &step.action {
+            Action::StartPod { key, .. } => Some(key.clone()),
+            _ => None,
+        };
+        let starting: Vec<String> = steps.iter().filter_map(starts).collect();
+        let heard_after = (starting.len() / HEARINGS).max(FEW_PODS);
+        let known = starting.into_iter().filter_map(|key| self.pods.get_key_value(&key));
+        let known: PodStates = known.map(|(key, state)| (key.clone(), state.clone())).collect();
+        let (mut done, mut unheard) = (0, 0);
+        let failed = apply::apply(kernel.as_ref(), &known, steps, &mut |made| {
+            done += made.actions.len();
+            unheard += made.started.len();
+            self.keep(made, said);
+            if unheard >= heard_after {
+                unheard = 0;
+                self.hear_of_new_pods(wakes, said);
             }
-            self.pods.insert(key, state);
-        }
-        for event in applied.refused {
-            self.take_in(event, Timestamp::now(), said);
-        }
+        });
+        self.actual.lab.clone_from(&desired.lab);
         let wanted = &desired.pods;
         self.pods.retain(|key, state| wanted.get(key).is_some_and(|pod| pod.uid == state.uid));
         for (key, pod) in &self.actual.pods {
@@ -265,13 +318,30 @@ impl Agent {
                 said.extend(names.map(say));
             }
         }
-        if !applied.failed.is_empty() {
+        if !failed.is_empty() {
             let wait = jiff::SignedDuration::try_from(RETRY).unwrap_or_default();
             self.retry_at = Timestamp::now().checked_add(wait).ok();
         }
-        self.set_failed(applied.failed.into_iter().map(|(step, error)| (step.action.to_string(), error.0)).collect());
-        if applied.done > 0 {
+        self.set_failed(failed.into_iter().map(|(step, error)| (step.action.to_string(), error.0)).collect());
+        if done > 0 {
             self.note();
+        }
+    }
+
+    /// Takes note of what was made.
+    fn keep(&mut self, made: Made, said: &mut Vec<Said>) {
+        for action in &made.actions {
+            action.record(&mut self.actual);
+        }
+        for (key, (state, orders)) in made.started {
+            said.extend(orders.into_iter().filter_map(|order| Said::of(&key, order)));
+            if let Some(pod) = self.actual.pods.get(&key) {
+                self.logged.insert(pod.uid.clone(), (pod.namespace.clone(), pod.name.clone()));
+            }
+            self.pods.insert(key, state);
+        }
+        for event in made.refused {
+            self.take_in(event, Timestamp::now(), said);
         }
     }
 
@@ -291,10 +361,43 @@ impl Agent {
         }
     }
 
-    /// Brings the objects' status up to what is known.
-    fn write_status(&mut self, snapshot: &Snapshot, now: Timestamp) {
-        let mut writes = Vec::new();
-        for (key, state) in &self.pods {
+    /// Brings the objects' status up to what is known, and says what there is to say.
+    fn write_status(&mut self, said: &mut Vec<Said>) {
+        let (snapshot, now) = (self.store.snapshot(), Timestamp::now());
+        let statuses = self.pod_statuses(&snapshot, now, |_| true);
+        self.written.retain(|key, _| self.pods.contains_key(key));
+        let mut others = Vec::new();
+        for object in snapshot.list(&kind::POD).filter(|object| object.is_terminating()) {
+            let bound = object.str_at(&["spec", "nodeName"]).is_some_and(|node| !node.is_empty());
+            let key = format!("{}/{}", object.namespace(), object.name());
+            let has_it = self.actual.pods.get(&key).is_some_and(|pod| pod.uid == object.uid());
+            let stopped = self.pods.get(&key).is_some_and(|state| state.stopped && state.uid == object.uid());
+            if bound && (!has_it || stopped) {
+                others.push(Write::Delete(Delete {
+                    key: Key::new(&kind::POD, object.namespace(), object.name()),
+                    uid: Some(object.uid().to_string()),
+                    grace_seconds: Some(0),
+                    propagation: Propagation::Background,
+                }));
+            }
+        }
+        for object in snapshot.list(&kind::NODE) {
+            let up = self.actual.runtimes.contains_key(object.name());
+            let status = status::node_status(object, up, &self.facts, now);
+            others.extend(status_write(object, status));
+        }
+        self.write(&snapshot, statuses, others, said);
+    }
+
+    /// The statuses to write of the pods that are `wanted`, and what each is made of.
+    fn pod_statuses(
+        &mut self,
+        snapshot: &Snapshot,
+        now: Timestamp,
+        wanted: impl Fn(&PodState) -> bool,
+    ) -> Vec<(Write, String, StatusInputs)> {
+        let mut statuses = Vec::new();
+        for (key, state) in self.pods.iter().filter(|(_, state)| wanted(state)) {
             let Some(pod) = self.actual.pods.get(key) else { continue };
             let Some(object) = snapshot.find(&kind::POD, &pod.namespace, &pod.name).filter(|o| o.uid() == pod.uid)
             else {
@@ -314,60 +417,44 @@ impl Agent {
             }
             let status = status::pod_status(object, pod, state, &from.host_ips, now);
             match status_write(object, status) {
-                Some(write) => writes.push(write),
+                Some(write) => statuses.push((write, key.clone(), from)),
                 None => drop(self.written.insert(key.clone(), from)),
             }
         }
-        self.written.retain(|key, _| self.pods.contains_key(key));
-        for object in snapshot.list(&kind::POD).filter(|object| object.is_terminating()) {
-            let bound = object.str_at(&["spec", "nodeName"]).is_some_and(|node| !node.is_empty());
-            let key = format!("{}/{}", object.namespace(), object.name());
-            let has_it = self.actual.pods.get(&key).is_some_and(|pod| pod.uid == object.uid());
-            let stopped = self.pods.get(&key).is_some_and(|state| state.stopped && state.uid == object.uid());
-            if bound && (!has_it || stopped) {
-                writes.push(Write::Delete(Delete {
-                    key: Key::new(&kind::POD, object.namespace(), object.name()),
-                    uid: Some(object.uid().to_string()),
-                    grace_seconds: Some(0),
-                    propagation: Propagation::Background,
-                }));
+        statuses
+    }
+
+    /// All in one commit: each is a round for the controllers, and a plan.
+    fn write(
+        &mut self,
+        snapshot: &Snapshot,
+        statuses: Vec<(Write, String, StatusInputs)>,
+        others: Vec<Write>,
+        said: &mut Vec<Said>,
+    ) {
+        let (mut writes, made_of): (Vec<Write>, Vec<_>) =
+            statuses.into_iter().map(|(write, key, from)| (write, (key, from))).unzip();
+        writes.extend(others);
+        writes.extend(events_of(snapshot, std::mem::take(said)));
+        // The statuses come first.
+        for ((key, from), result) in made_of.into_iter().zip(self.commit(writes)) {
+            if let Ok(written) = result {
+                self.written.insert(key, StatusInputs { version: written.object.resource_version(), ..from });
             }
         }
-        for object in snapshot.list(&kind::NODE) {
-            let up = self.actual.runtimes.contains_key(object.name());
-            let status = status::node_status(object, up, &self.facts, now);
-            writes.extend(status_write(object, status));
-        }
-        self.commit(writes);
     }
 
-    fn say(&self, said: Vec<Said>) {
-        if said.is_empty() {
-            return;
-        }
-        let snapshot = self.store.snapshot();
-        let occurrence = |said: Said| {
-            let (namespace, name) = said.key.split_once('/')?;
-            let about = snapshot.find(&kind::POD, namespace, name)?;
-            let event_type = if said.warning { EventType::Warning } else { EventType::Normal };
-            let occurrence = Occurrence::new("kubelet", about, event_type, said.reason, said.message);
-            Some(occurrence.on(about.str_at(&["spec", "nodeName"]).unwrap_or_default()))
-        };
-        let occurrences = said.into_iter().filter_map(occurrence).collect();
-        let mut context = control::Context::new(Timestamp::now());
-        self.commit(events::record(&snapshot, &mut context, occurrences));
-    }
-
-    fn commit(&self, writes: Vec<Write>) {
+    fn commit(&self, writes: Vec<Write>) -> Vec<Result<Written, WriteError>> {
         if writes.is_empty() {
-            return;
+            return Vec::new();
         }
-        for result in self.store.commit(writes) {
-            match result {
-                Ok(_) | Err(crate::store::WriteError::NotFound { .. } | crate::store::WriteError::Conflict { .. }) => {}
-                Err(error) => eprintln!("write status: {error}"),
+        let results = self.store.commit(writes);
+        for error in results.iter().filter_map(|result| result.as_ref().err()) {
+            if !matches!(error, WriteError::NotFound { .. } | WriteError::Conflict { .. }) {
+                eprintln!("write status: {error}");
             }
         }
+        results
     }
 
     fn timings(&self) -> Timings {
@@ -408,6 +495,21 @@ impl Said {
             Order::Start { .. } => None,
         }
     }
+}
+
+fn events_of(snapshot: &Snapshot, said: Vec<Said>) -> Vec<Write> {
+    if said.is_empty() {
+        return Vec::new();
+    }
+    let occurrence = |said: Said| {
+        let (namespace, name) = said.key.split_once('/')?;
+        let about = snapshot.find(&kind::POD, namespace, name)?;
+        let event_type = if said.warning { EventType::Warning } else { EventType::Normal };
+        let occurrence = Occurrence::new("kubelet", about, event_type, said.reason, said.message);
+        Some(occurrence.on(about.str_at(&["spec", "nodeName"]).unwrap_or_default()))
+    };
+    let occurrences = said.into_iter().filter_map(occurrence).collect();
+    events::record(snapshot, &mut control::Context::new(Timestamp::now()), occurrences)
 }
 
 fn node_addresses(snapshot: &Snapshot, node: &str) -> Vec<String> {

@@ -68,7 +68,10 @@ fn two_pods() -> Vec<Object> {
 
 impl Rig {
     fn sync(&mut self) {
-        self.agent.sync(&mut Vec::new());
+        let (_nobody, wakes) = std::sync::mpsc::channel();
+        let mut said = Vec::new();
+        self.agent.sync(&wakes, &mut said);
+        self.agent.write_status(&mut said);
     }
 
     fn event(&mut self, event: Event) {
@@ -101,6 +104,38 @@ impl Rig {
 
     fn desired(&self) -> Desired {
         plan::plan("lab", &self.store.snapshot(), &Machine::default()).unwrap()
+    }
+}
+
+/// Nodes say what becomes of the first pods while the last are being made, and of a pod maybe before the thread that made
+/// it has told of it.
+#[test]
+fn nothing_is_lost_of_what_is_heard_while_pods_are_made() {
+    let name = |n: usize| format!("web-{n:02}");
+    let many = 2 * FEW_PODS;
+    let pods = (0..many).map(|n| pod(&name(n), "w1-k8s", &format!("10.244.1.{}", n + 2)));
+    let mut rig = rig(std::iter::once(node("w1-k8s", "192.168.1.101", "10.244.1.0/24")).chain(pods).collect());
+    let (nodes, wakes) = std::sync::mpsc::channel();
+    for n in 0..many {
+        nodes.send(Wake::Kernel(rig.container(&name(n), 0, ContainerEvent::Started { pid: 42 }))).unwrap();
+    }
+    let exited = ContainerEvent::Exited { code: 1, signal: None };
+    nodes.send(Wake::Kernel(rig.container(&name(many - 1), 0, exited.clone()))).unwrap();
+    nodes.send(Wake::Kernel(rig.container(&name(0), 0, exited))).unwrap();
+    nodes.send(Wake::Stop).unwrap();
+    drop(nodes);
+    let mut said = Vec::new();
+    rig.agent.sync(&wakes, &mut said);
+    let running = (0..many).filter(|n| rig.phase(&name(*n)) == "Running").count();
+    assert!(running > 0, "some are written down before the last is made");
+    let put_off = std::mem::take(&mut rig.agent.put_off);
+    let told = rig.agent.hear(put_off.into_iter().chain(wakes.try_iter()), &mut said);
+    assert_eq!(told, Told::Stop);
+    rig.agent.write_status(&mut said);
+    for n in 0..many {
+        assert_eq!(rig.phase(&name(n)), "Running", "{}", name(n));
+        let ended = rig.agent.pods.get(&format!("default/{}", name(n))).unwrap().wake_at().is_some();
+        assert_eq!(ended, n == 0 || n == many - 1, "{}", name(n));
     }
 }
 

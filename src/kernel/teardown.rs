@@ -79,6 +79,7 @@ pub fn teardown(layout: &Layout) -> TeardownReport {
     let namespaces = namespaces(layout, &mut report.errors);
     let evidence = evidence::recall(layout);
     let mut cables_of_before = evidence.as_ref().map(|evidence| evidence.cables.clone()).unwrap_or_default();
+    let dying = runtime::kill_all(layout, &mut report);
     // Both look at the namespaces, and so have to do it while these are held.
     let witness = Witness::call(&namespaces, evidence).map_err(|error| report.errors.push(error.to_string())).ok();
     let cables = cables(&namespaces).unwrap_or_else(|error| {
@@ -88,11 +89,13 @@ pub fn teardown(layout: &Layout) -> TeardownReport {
     let mut cables: Vec<Cable> = cables.iter().map(Cable::of).collect();
     cables.append(&mut cables_of_before);
 
-    runtime::end_all(layout, &mut report);
+    runtime::see_them_end(dying, &mut report);
     connections::abort_all(&namespaces);
     report.removed.namespaces = namespaces.into_keys().collect();
     remove_symlinks(layout, &mut report);
     mounts::remove_all(layout, &mut report);
+    // While the kernel destroys the namespaces, in a thread of its own.
+    let nothing_mounted = files::remove_state(layout, &mut report);
     if let Some(witness) = witness {
         witness.see_them_gone(layout, &mut report);
     }
@@ -100,7 +103,9 @@ pub fn teardown(layout: &Layout) -> TeardownReport {
         report.errors.push(format!("cannot keep in mind what is left: {error}"));
     }
     prove_cables_gone(&cables, &mut report);
-    files::remove(layout, &mut report);
+    if nothing_mounted {
+        files::remove_run(layout, &mut report);
+    }
     report
 }
 

@@ -136,6 +136,9 @@ impl Running {
                 drop(made.set(authority.ca_pem.to_string()));
             }
         })?;
+        let preparing = layout.clone();
+        // The same: whoever starts a node does it otherwise, and says what goes wrong.
+        spawn("prepare", move || drop(crate::kernel::runtime::prepare(&preparing)))?;
         let (door, doors) = doors::doors(store.clone(), pki.clone());
 
         let (wake, wakes) = channel();

@@ -192,14 +192,16 @@ fn bring_up(
     let takes_over = layout.record().exists();
     if !takes_over {
         let default = Lab::default();
-        if !layout.store().exists() {
-            let manifests: Vec<Value> = read.documents.iter().map(|document| document.object.to_value()).collect();
-            let refused = |error: DryRunError| {
-                UpError(format!("nothing was applied\n{}", error.at_their_places(&read.documents)))
-            };
-            check_for_new_lab(name, lab.unwrap_or(&default), &manifests).map_err(refused)?;
-        }
-        refuse_what_cannot_work(&doctor::examine(layout, lab.unwrap_or(&default), !args.no_host), name)?;
+        let lab = lab.unwrap_or(&default);
+        let new = !layout.store().exists();
+        // The kernel's features are tried beside that: it takes as long.
+        let (findings, checked) = std::thread::scope(|scope| {
+            let examining = scope.spawn(|| doctor::examine(layout, lab, !args.no_host));
+            let checked = if new { check_manifests(name, lab, &read.documents) } else { Ok(()) };
+            (examining.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), checked)
+        });
+        checked?;
+        refuse_what_cannot_work(&findings, name)?;
     }
     progress.line(&match takes_over {
         true => format!("lab \"{name}\" has no supervisor: a new one takes over what runs"),
@@ -209,6 +211,13 @@ fn bring_up(
     let orders = Orders { name: name.to_string(), lab: lab.cloned(), with_host: !args.no_host };
     start(layout, &orders).map_err(because(&format!("start lab \"{name}\"")))?;
     Ok(true)
+}
+
+/// Whether a lab that is not there yet would take these manifests.
+fn check_manifests(name: &str, lab: &Lab, documents: &[Document]) -> Result<(), UpError> {
+    let manifests: Vec<Value> = documents.iter().map(|document| document.object.to_value()).collect();
+    let refused = |error: DryRunError| UpError(format!("nothing was applied\n{}", error.at_their_places(documents)));
+    check_for_new_lab(name, lab, &manifests).map_err(refused)
 }
 
 /// A running lab takes new timings from its Lab document; true: it took some. Other nodes or addresses it cannot take,

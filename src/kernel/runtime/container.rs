@@ -79,7 +79,7 @@ fn enter(launch: &Launch<'_>) -> Result<(), String> {
         None => sethostname(launch.hostname).doing(|| "set the hostname".into())?,
     }
     let mut layers = OsString::from("lowerdir=");
-    for part in [launch.pod_dir.as_os_str(), "/l:/skel,upperdir=".as_ref(), launch.run_dir.as_os_str()] {
+    for part in [launch.pod_dir.as_os_str(), "/l:/skel:/shared,upperdir=".as_ref(), launch.run_dir.as_os_str()] {
         layers.push(part);
     }
     layers.push("/u,workdir=");

@@ -27,7 +27,7 @@ pub use builtin::Builtin;
 pub use client::RuntimeClient;
 pub use node::node_main;
 pub use root::tidy as tidy_node_root;
-pub use spawn::{pid_file, preflight, running, spawn, spawn_program};
+pub use spawn::{pid_file, preflight, prepare, running, spawn, spawn_program};
 
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {

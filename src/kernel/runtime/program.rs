@@ -95,7 +95,8 @@ pub fn finish(plan: &Finish<'_>) -> Result<std::convert::Infallible, String> {
         setgroups(&[]).doing(|| "leave the machine's groups".into())?;
         sys::limit_capabilities(CAPABILITIES).doing(|| "drop capabilities".into())?;
     }
-    sys::reset_signals(&SigSet::empty()).doing(|| "reset the signals".into())?;
+    // Only the mask: the runtime, whose fork this is, has every signal's default action.
+    SigSet::empty().thread_set_mask().doing(|| "let all signals through".into())?;
     match plan.program {
         Program::Applet { argv } => builtin::run(plan.builtins.run, argv, &env, plan.status.as_raw_fd()),
         Program::Command { argv } => {

@@ -8,7 +8,7 @@
 //! | `/usr` | the machine's, read-only |
 //! | `/proc` | of the node's pid namespace |
 //! | `/ro` | read-only parts of it for containers |
-//! | `/skel` | the lower layer of every container's root |
+//! | `/skel`, `/shared` | the lower layers of every container's root: the node's own, and the lab's |
 //! | `/p/N` | pod N: `l` its layer, `shm`, and a directory per run of a container |
 //! | `/m` | where a container's process puts its own root together, in its own mount namespace |
 //! | `/node` | the node's root directory on disk, with its extra mounts |
@@ -111,6 +111,7 @@ pub fn enter(layout: &Layout, node: &str, extra_mounts: &[Bind]) -> Result<Vec<&
     make(&logs, 0o755)?;
     make(&node_root, 0o755)?;
     let usr = tree(Path::new("/usr"), true)?;
+    let shared = tree(&layout.shared_etc(), true)?;
     let logs_tree = tree(&logs, false)?;
     let node_tree = tree(&node_root, false)?;
     let extra: Vec<(&Bind, OwnedFd)> = extra_mounts
@@ -123,13 +124,14 @@ pub fn enter(layout: &Layout, node: &str, extra_mounts: &[Bind]) -> Result<Vec<&
     let flags = MsFlags::MS_NOSUID;
     mount(Some("nslab"), &place, Some("tmpfs"), flags, Some("mode=0755")).doing(|| "mount a tmpfs".into())?;
     chdir(&place).doing(|| format!("enter {}", place.display()))?;
-    for name in ["usr", "proc", "ro", "skel", "p", "m", "node"] {
+    for name in ["usr", "proc", "ro", "skel", "shared", "p", "m", "node"] {
         make(Path::new(name), 0o755)?;
     }
     let logs_here = logs.strip_prefix("/").unwrap_or(&logs);
     make(logs_here, 0o755)?;
     skeleton::build(Path::new("/"), Path::new("skel")).doing(|| "make the skeleton of a pod's root".into())?;
     attach(&usr, Path::new("usr"))?;
+    attach(&shared, Path::new("shared"))?;
     attach(&logs_tree, logs_here)?;
     attach(&node_tree, Path::new("node"))?;
     mount(Some("proc"), "proc", Some("proc"), MsFlags::empty(), NO).doing(|| "mount /proc".into())?;
@@ -219,7 +221,7 @@ pub fn enter_node(hostname: &str) -> Result<(), String> {
     let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
     let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount_at("/usr", "/node/usr", None, bind, None)?;
-    let layers = "lowerdir=/skel/etc,upperdir=/n/etc,workdir=/n/work";
+    let layers = "lowerdir=/skel/etc:/shared/etc,upperdir=/n/etc,workdir=/n/work";
     mount_at("overlay", "/node/etc", Some("overlay"), MsFlags::empty(), Some(layers))?;
     mount_at("proc", "/node/proc", Some("proc"), safe | MsFlags::MS_NOEXEC, None)?;
     mount_at("sysfs", "/node/sys", Some("sysfs"), safe | MsFlags::MS_NOEXEC, None)?;

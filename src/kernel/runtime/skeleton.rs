@@ -1,12 +1,16 @@
 //! The files that a catalogue image's root directory has beside the machine's `/usr`: empty directories, the links of a
-//! merged `/usr`, devices, and an `/etc` made for pods. Nothing here holds a secret or a user of the machine.
+//! merged `/usr` and devices, which each node makes for itself, and an `/etc` made for pods, which is hundreds of files
+//! and made once for all nodes of a lab. Nothing here holds a secret or a user of the machine.
 
 use std::fs::{self, DirBuilder, FileType};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use nix::sys::stat::{Mode, SFlag, makedev, mknod, umask};
+
+use crate::layout::Layout;
 
 /// Links into `/usr` on a machine where it is merged.
 const USR_LINKS: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
@@ -116,8 +120,32 @@ fn fill(host: &Path, root: &Path) -> io::Result<()> {
     for (name, target) in LINKS {
         symlink(target, root.join(name))?;
     }
-    link_usr(host, root)?;
+    link_usr(host, root)
+}
+
+/// Makes what the nodes of a lab share, if it is not there yet. Put in place as a whole, by its name.
+pub fn share(layout: &Layout) -> io::Result<()> {
+    /// Nodes are started at once, and the first of them has to do it for the others.
+    static AT_WORK: Mutex<()> = Mutex::new(());
+    let shared = layout.shared_etc();
+    let _others_wait = AT_WORK.lock().unwrap_or_else(PoisonError::into_inner);
+    if shared.exists() {
+        return Ok(());
+    }
+    let aside = shared.with_extension("new");
+    match fs::remove_dir_all(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    make_directory(&aside)?;
+    share_etc(Path::new("/"), &aside)?;
+    fs::rename(aside, shared)
+}
+
+/// Copies what is for everybody of the `/etc` of the machine whose files are at `host` into the empty directory `root`.
+fn share_etc(host: &Path, root: &Path) -> io::Result<()> {
     let (from, to) = (host.join("etc"), root.join("etc"));
+    make_directory(&to)?;
     for name in FROM_ETC {
         copy(&from.join(name), &to.join(name))?;
     }
@@ -128,6 +156,12 @@ fn fill(host: &Path, root: &Path) -> io::Result<()> {
         fs::set_permissions(to.join(name), fs::Permissions::from_mode(0o644))?;
     }
     Ok(())
+}
+
+/// For everybody, whatever the umask is: it is the supervisor's, whose threads share it.
+fn make_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).create(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }
 
 fn devices(dev: &Path) -> io::Result<()> {
@@ -154,7 +188,7 @@ fn copy_as(kind: FileType, from: &Path, to: &Path) -> io::Result<()> {
         return Ok(());
     }
     if kind.is_dir() {
-        DirBuilder::new().mode(0o755).create(to)?;
+        make_directory(to)?;
         for entry in fs::read_dir(from)? {
             let entry = entry?;
             copy_as(entry.file_type()?, &entry.path(), &to.join(entry.file_name()))?;
@@ -167,7 +201,10 @@ fn copy_as(kind: FileType, from: &Path, to: &Path) -> io::Result<()> {
 
 fn make_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
-        Some(parent) if !parent.exists() => DirBuilder::new().mode(0o755).recursive(true).create(parent),
+        Some(parent) if !parent.exists() => {
+            make_parent(parent)?;
+            make_directory(parent)
+        }
         _ => Ok(()),
     }
 }
@@ -212,6 +249,7 @@ mod tests {
         let (host, root) = (base.join("host"), base.join("root"));
         fs::create_dir_all(host.join("etc/ssl/certs")).unwrap();
         fs::create_dir_all(host.join("etc/ssl/private")).unwrap();
+        let shared = base.join("shared");
         fs::create_dir_all(&root).unwrap();
         symlink("usr/bin", host.join("bin")).unwrap();
         for (name, mode) in [
@@ -225,10 +263,12 @@ mod tests {
             fs::set_permissions(host.join(name), fs::Permissions::from_mode(mode)).unwrap();
         }
         fill(&host, &root).unwrap();
+        share_etc(&host, &shared).unwrap();
         assert_eq!(fs::read_link(root.join("bin")).unwrap(), Path::new("usr/bin"));
-        assert!(root.join("etc/ssl/certs/ca.pem").exists());
-        for absent in ["etc/shadow", "etc/ssl/private", "etc/ssl/certs/key.pem", "sbin"] {
-            assert!(fs::symlink_metadata(root.join(absent)).is_err(), "{absent}");
+        assert!(fs::symlink_metadata(root.join("sbin")).is_err());
+        assert!(shared.join("etc/ssl/certs/ca.pem").exists());
+        for absent in ["etc/shadow", "etc/ssl/private", "etc/ssl/certs/key.pem"] {
+            assert!(fs::symlink_metadata(shared.join(absent)).is_err(), "{absent}");
         }
         assert_eq!(not_merged(&host), None);
         fs::create_dir(host.join("sbin")).unwrap();

@@ -45,6 +45,11 @@ pub fn preflight() -> Result<(), RuntimeError> {
     }
 }
 
+/// Makes what all nodes share. The first that is started does it otherwise, and the others wait.
+pub fn prepare(layout: &Layout) -> io::Result<()> {
+    skeleton::share(layout)
+}
+
 /// Starts a node in its network namespace. Returns as soon as the process has been made: what goes wrong later,
 /// [`super::RuntimeClient::connect`] reports, which can be called at once.
 pub fn spawn(
@@ -96,6 +101,7 @@ impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
 fn start(program: &Path, layout: &Layout, node: &str, runtime: &desired::Runtime, netns: BorrowedFd<'_>) -> Step<()> {
     let config = Config { lab: layout.lab().into(), node: node.into(), runtime: runtime.clone() };
     let config = serde_json::to_vec(&config).at("describe the node")?;
+    skeleton::share(layout).at("copy what is for everybody of /etc")?;
     let directory = layout.node_run(node);
     DirBuilder::new().recursive(true).mode(0o700).create(&directory).at("make its directory")?;
     let listener = high(listen(&layout.runtime_socket(node)).at("make its socket")?)?;

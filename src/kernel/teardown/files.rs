@@ -10,11 +10,11 @@ use crate::kernel::process::Process;
 use crate::kernel::runtime::{pid_file, tidy_node_root};
 use crate::layout::{Layout, RUN, STATE};
 
-/// Removes the lab's run directory, and of its state directory everything but volume data.
-pub fn remove(layout: &Layout, report: &mut TeardownReport) {
-    // To remove files through a mount would be to remove what is not the lab's.
+/// Removes all of the lab's state directory but volume data. False: something is mounted in the lab's directories yet,
+/// and to remove files through it would be to remove what is not the lab's.
+pub fn remove_state(layout: &Layout, report: &mut TeardownReport) -> bool {
     if !mounts::prove_gone(layout, report) {
-        return;
+        return false;
     }
     match data(layout) {
         Ok(kept) => report.kept = kept,
@@ -23,14 +23,18 @@ pub fn remove(layout: &Layout, report: &mut TeardownReport) {
             report.kept = vec![layout.state()];
         }
     }
+    let kept = report.kept.clone();
+    remove(&layout.state(), &kept, report);
+    // Most of the run directory's files.
+    remove(&layout.shared_etc(), &kept, report);
+    true
+}
+
+/// Removes the lab's run directory, by which a teardown that was interrupted is found again, but for what the next one
+/// has to know. To be called last, and after [`remove_state`].
+pub fn remove_run(layout: &Layout, report: &mut TeardownReport) {
     let kept: Vec<PathBuf> = report.kept.iter().cloned().chain(evidence(layout)).collect();
-    let mut remove = |path: &Path| {
-        if let Err(error) = remove_except(path, &kept) {
-            report.errors.push(format!("cannot remove {}: {error}", path.display()));
-        }
-    };
-    remove(&layout.state());
-    remove(&layout.run());
+    remove(&layout.run(), &kept, report);
     for shared in [RUN, STATE] {
         // Another lab may be in it.
         let _ = fs::remove_dir(shared);
@@ -44,6 +48,12 @@ fn evidence(layout: &Layout) -> Vec<PathBuf> {
     let of_nodes = nodes.map(|node| pid_file(layout, &node.file_name().to_string_lossy()));
     let alive = |path: &PathBuf| Process::read(path).is_some_and(|process| process.is_alive());
     of_namespaces.chain(of_nodes.filter(alive)).collect()
+}
+
+fn remove(path: &Path, kept: &[PathBuf], report: &mut TeardownReport) {
+    if let Err(error) = remove_except(path, kept) {
+        report.errors.push(format!("cannot remove {}: {error}", path.display()));
+    }
 }
 
 /// Removes a lab's volume data for good; returns where it was. To be called after [`super::teardown`].

@@ -13,8 +13,11 @@ use crate::layout::Layout;
 /// How long the kernel may take to end a node's processes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The nodes' processes are killed at once and waited for one after the other.
-pub fn end_all(layout: &Layout, report: &mut TeardownReport) {
+/// Nodes that were killed and have not been seen to end yet.
+pub struct Dying(Vec<(String, Process)>);
+
+/// Kills all of the nodes' processes.
+pub fn kill_all(layout: &Layout, report: &mut TeardownReport) -> Dying {
     let mut dying = Vec::new();
     for entry in fs::read_dir(layout.run().join("nodes")).into_iter().flatten().flatten() {
         let node = entry.file_name().to_string_lossy().into_owned();
@@ -28,7 +31,12 @@ pub fn end_all(layout: &Layout, report: &mut TeardownReport) {
             }
         }
     }
-    for (node, process) in dying {
+    Dying(dying)
+}
+
+/// Waits for them, one after the other.
+pub fn see_them_end(dying: Dying, report: &mut TeardownReport) {
+    for (node, process) in dying.0 {
         // The first process of a pid namespace ends after all others in it.
         if process.wait_gone(PATIENCE) {
             report.removed.nodes.push(node);

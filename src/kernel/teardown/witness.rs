@@ -8,6 +8,11 @@
 //!
 //! The witness of a teardown that could not end all is kept in the lab's directory (`evidence`), and the next teardown
 //! calls the same one.
+//!
+//! The kernel takes what it finds let go of, destroys that, and then looks again, each time with a few RCU grace periods
+//! that are most of a small lab's end. So the canary is to be let go of with the last of the others, and not before.
+//! Sockets of processes that have just ended keep their namespaces for one grace period more; so does one of ours that
+//! is closed after them, and this is what keeps the canary's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -28,6 +33,7 @@ use crate::desired::{End, Mac, Veth};
 use crate::kernel::net::orders::{Numbers, Orders};
 use crate::kernel::net::space::Space;
 use crate::kernel::net::{NetError, doing};
+use crate::kernel::netlink::{Family, Netlink};
 use crate::layout::Layout;
 
 /// How long to wait while nothing ends at all. The kernel takes 1 ms a namespace, and longer on a busy machine.
@@ -45,8 +51,14 @@ pub struct Witness {
     space: Space,
     /// Readable when a link or a number has vanished from the space.
     bell: OwnedFd,
-    canary: Option<OwnedFd>,
+    canary: Option<Canary>,
     subjects: BTreeMap<u32, Subject>,
+}
+
+/// A namespace that ends a grace period after this is dropped.
+struct Canary {
+    netns: OwnedFd,
+    _socket: Netlink,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,7 +112,8 @@ impl Witness {
         let canary = thread::scope(|scope| {
             let started = thread::Builder::new().name("canary".to_string()).spawn_scoped(scope, || {
                 unshare(CloneFlags::CLONE_NEWNET).map_err(doing("create a network namespace"))?;
-                own_namespace()
+                let socket = Netlink::open(Family::Route).map_err(doing("talk to the kernel about links"))?;
+                Ok::<_, NetError>(Canary { netns: own_namespace()?, _socket: socket })
             });
             let joined = started.map_err(doing("start a thread for the canary"))?.join();
             joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -116,7 +129,7 @@ impl Witness {
         };
         let numbers = Numbers { outer: self.space.next_number(), inner: 1000 };
         let mut orders = Orders::new();
-        orders.veth(&Veth { inner: end(1), outer: end(2) }, canary.as_fd(), Some(numbers));
+        orders.veth(&Veth { inner: end(1), outer: end(2) }, canary.netns.as_fd(), Some(numbers));
         self.space.run(orders, CANARY)?;
         self.canary = Some(canary);
         Ok(())
