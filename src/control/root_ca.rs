@@ -57,6 +57,7 @@ mod tests {
         cluster.settle();
         assert!(cluster.list(&kind::CONFIG_MAP).is_empty() && cluster.ctx.wake_at.is_some());
         authority.set("PEM".to_string()).unwrap();
+        cluster.pass(SOON);
         cluster.settle();
         assert_eq!(cluster.list(&kind::CONFIG_MAP).len(), cluster.list(&kind::NAMESPACE).len());
         cluster.change(&kind::CONFIG_MAP, "default", ROOT_CA, |map| {

@@ -27,7 +27,7 @@ pub enum Version {
     /// The latest, as the store has it.
     Whole(Arc<Object>),
     /// Its text, and its kind.
-    Text(Arc<[u8]>, Option<KindRef>),
+    Text(Arc<[u8]>, KindRef),
 }
 
 impl Version {
@@ -36,20 +36,17 @@ impl Version {
         match self {
             Version::Whole(object) => object.clone(),
             // It was written from such a value.
-            Version::Text(text, kind) => {
-                let object = Object::from_text(text);
-                Arc::new(if let Some(kind) = kind { object.of(kind) } else { object })
-            }
+            Version::Text(text, kind) => Arc::new(Object::from_text(text).of(kind)),
         }
     }
 
-    fn text_of(object: &Object) -> Self {
+    fn text_of(object: &Object, kind: KindRef) -> Self {
         let text = || {
             let mut text = Vec::new();
             object.write(&mut text).ok()?;
             Some(text.into())
         };
-        Version::Text(object.text().cloned().or_else(text).unwrap_or_default(), object.kind())
+        Version::Text(object.text().cloned().or_else(text).unwrap_or_default(), kind)
     }
 
     fn bytes(&self) -> usize {
@@ -106,7 +103,7 @@ impl History {
     pub fn push(&mut self, made: Made) {
         let Made { resource_version, event_type, key, object, before } = made;
         let before = before.map(|before| {
-            let text = Version::text_of(&before);
+            let text = Version::text_of(&before, key.kind);
             self.bytes += text.bytes();
             // The change that made it has it, too.
             if let Some(earlier) = self.at(before.resource_version()) {
@@ -116,7 +113,7 @@ impl History {
         });
         let object = match event_type {
             EventType::Added | EventType::Modified if object.text().is_none() => Version::Whole(object),
-            _ => Version::text_of(&object),
+            _ => Version::text_of(&object, key.kind),
         };
         self.events.push_back((Instant::now(), Event { resource_version, event_type, key, object, before }));
         while self.events.len() > KEPT || self.bytes > KEPT_BYTES {

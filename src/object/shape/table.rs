@@ -241,7 +241,10 @@ pub fn of_kind(kind: KindRef) -> Shape {
         ("apps", "ControllerRevision") => &REVISION,
         ("batch", "Job") => &JOB,
         ("batch", "CronJob") => &CRON_JOB,
-        ("", "Namespace") | ("autoscaling", _) | ("apiregistration.k8s.io", _) => &STATUS_ONLY,
+        ("", "Namespace")
+        | ("apiregistration.k8s.io" | "autoscaling" | "certificates.k8s.io" | "flowcontrol.apiserver.k8s.io", _) => {
+            &STATUS_ONLY
+        }
         ("networking.k8s.io", "Ingress") => &INGRESS,
         ("networking.k8s.io", "NetworkPolicy") => &NETWORK_POLICY,
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => &BINDING,
@@ -257,8 +260,10 @@ pub fn of_kind(kind: KindRef) -> Shape {
             | "coordination.k8s.io"
             | "discovery.k8s.io"
             | "networking.k8s.io"
+            | "node.k8s.io"
             | "policy"
             | "rbac.authorization.k8s.io"
+            | "resource.k8s.io"
             | "scheduling.k8s.io"
             | "storage.k8s.io",
             _,
