@@ -260,15 +260,15 @@ impl<'a> Batch<'a> {
         let rng = &mut rand::rng();
         let mut merged = admission::admit_update_with(&snapshot, current, merged, rng, &mut self.used)?;
         drop(snapshot);
+        if !self.server_side {
+            merged = self.writer.record(key.kind, Some(current), merged);
+        }
         // Not a manifest's to say, and to stay as it is to the last null.
         if has_status(key.kind) {
             match current.json().get("status") {
                 Some(status) => merged.json_mut().insert("status".into(), status.clone()),
                 None => merged.json_mut().remove("status"),
             };
-        }
-        if !self.server_side {
-            merged = self.writer.record(key.kind, Some(current), merged);
         }
         if merged == **current {
             return Ok(Outcome::Unchanged);

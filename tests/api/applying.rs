@@ -1,5 +1,7 @@
 //! Many manifests at once: all or none, each as `kubectl apply` would.
 
+use nslab::object::write::Part;
+use nslab::object::{Key, Write, kind};
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Server, config_map};
@@ -118,10 +120,11 @@ async fn a_pod_that_runs_is_unchanged_whatever_its_status_holds() {
         "spec": {"containers": [{"name": "c", "image": "i"}]}});
     server.post(APPLY, json!([pod])).await;
     let path = "/api/v1/namespaces/default/pods/p";
-    let mut live = server.get(path).await.body;
-    live["status"] =
-        json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True", "lastProbeTime": null}]});
-    server.put(&format!("{path}/status"), live.clone()).await;
+    // As the agent does it, beside the API.
+    let mut live = (*server.store.get(&Key::new(&kind::POD, "default", "p")).unwrap()).clone();
+    let conditions = json!([{"type": "Ready", "status": "True", "lastProbeTime": null}]);
+    live.json_mut().insert("status".into(), json!({"phase": "Running", "conditions": conditions}));
+    server.store.write(Write::Update(live, Part::Status)).unwrap();
     let before = server.get(path).await.body;
     assert!(before["status"]["conditions"][0].as_object().unwrap().contains_key("lastProbeTime"), "{before}");
     let again = server.post(APPLY, json!([pod])).await;
