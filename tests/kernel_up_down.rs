@@ -6,6 +6,7 @@ mod lab_rig;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use lab_rig::{Lab, nothing_is_left};
@@ -56,7 +57,10 @@ struct Manifest(std::path::PathBuf);
 
 impl Manifest {
     fn new(text: &str) -> Manifest {
-        let path = std::env::temp_dir().join(format!("nslab-up-down-{}.yaml", std::process::id()));
+        // One test's is removed while the next one's is already there.
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("nslab-up-down-{}-{number}.yaml", std::process::id()));
         std::fs::write(&path, text).expect("the manifest is written");
         Manifest(path)
     }
@@ -132,7 +136,13 @@ fn an_interrupted_up_says_what_stays() {
     for (name, code, sign) in [("INT", 130, "is ready on"), ("TERM", 143, "web configured: spec.replicas 1 -> 2")] {
         let mut up = spawn("lab", &format!("up --timeout 10m {}", file.path()));
         let out = BufReader::new(up.stdout.take().expect("its output"));
-        assert!(out.lines().any(|line| line.expect("a line").contains(sign)), "{sign}");
+        let mut heard = Vec::new();
+        let told = out
+            .lines()
+            .map(|line| line.expect("a line"))
+            .inspect(|line| heard.push(line.clone()))
+            .any(|line| line.contains(sign));
+        assert!(told, "{sign}: {heard:#?}");
         signal(name, up.id());
         let (ended_with, said) = ended(up);
         assert_eq!(ended_with, code, "{said}");
