@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
+use futures_util::{FutureExt, TryStreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -36,11 +36,6 @@ fn lab() -> Lab {
     lab
 }
 
-fn in_time(work: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await.expect("done in time") });
-}
-
 async fn client() -> Client {
     let file = Kubeconfig::read_from(KUBECONFIG).unwrap();
     Client::try_from(Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap()).unwrap()
@@ -53,13 +48,18 @@ fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
 #[test]
 fn kube_for_rust_works_as_against_a_cluster() {
     let lab = lab();
-    in_time(async {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
         let client = client().await;
-        discovery(&client).await;
-        workloads(&client).await;
-        sessions(&client).await;
-        applying(&client).await;
-        custom_resources(&client).await;
+        for (what, step) in [
+            ("discovery", discovery(&client).boxed_local()),
+            ("workloads", workloads(&client).boxed_local()),
+            ("sessions", sessions(&client).boxed_local()),
+            ("applying", applying(&client).boxed_local()),
+            ("custom resources", custom_resources(&client).boxed_local()),
+        ] {
+            tokio::time::timeout(PATIENCE, step).await.unwrap_or_else(|_| panic!("{what}: not done in time"));
+        }
     });
     lab.down();
 }

@@ -39,8 +39,7 @@ fn shell(lab: &Lab) -> Shell {
         fs::create_dir_all(directory).unwrap();
     }
     fs::write(kube.join("config"), lab.lab("kubeconfig").ok().stdout).unwrap();
-    let kubectl = std::env::var("KUBECTL").unwrap_or_else(|_| "/usr/bin/kubectl".to_string());
-    symlink(fs::canonicalize(&kubectl).expect("KUBECTL says where kubectl is"), bin.join("kubectl")).unwrap();
+    symlink(program(), bin.join("kubectl")).unwrap();
     symlink(env!("CARGO_BIN_EXE_lab"), bin.join("lab")).unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
     let variables = [("PATH", path), ("HOME", home.display().to_string()), ("REPOSITORY", REPOSITORY.to_string())];
@@ -58,13 +57,24 @@ fn configure(lab: &Lab) -> Out {
     printed
 }
 
-/// Runs Kubernetes' own, not this program under its name.
+/// Kubernetes' own kubectl, and not this program under its name. It tells the server its file's name, which is to be
+/// `kubectl` for any of them.
+fn program() -> PathBuf {
+    let link = PathBuf::from("/run/kubernetes-of-a-test/kubectl");
+    let kubectl = std::env::var("KUBECTL").unwrap_or_else(|_| "/usr/bin/kubectl".to_string());
+    let kubectl = fs::canonicalize(kubectl).expect("KUBECTL says where Kubernetes' kubectl is");
+    fs::create_dir_all(link.parent().unwrap()).unwrap();
+    match symlink(kubectl, &link) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => panic!("{}: {error}", link.display()),
+        _ => link,
+    }
+}
+
 fn kubectl(args: &[&str]) -> Out {
-    let program = std::env::var("KUBECTL").unwrap_or_else(|_| "/usr/bin/kubectl".to_string());
     // What kubectl keeps of the API is of no lab but this.
     let cache = ["--kubeconfig", CONFIG, "--cache-dir", "/run/kubectl-cache"];
-    let out = Command::new(program).args(cache).args(args).env("KUBE_EDITOR", EDITOR).output();
-    let out = out.expect("run Kubernetes' kubectl: KUBECTL says where it is");
+    let out = Command::new(program()).args(cache).args(args).env("KUBE_EDITOR", EDITOR).output();
+    let out = out.expect("run Kubernetes' kubectl");
     Out {
         what: format!("kubectl {}", args.join(" ")),
         code: out.status.code().unwrap_or(-1),
@@ -176,10 +186,9 @@ fn kubectl_applies_on_the_server() {
     std::fs::create_dir_all(directory).unwrap();
     std::fs::write(directory.join("config"), lab.lab("kubeconfig").ok().stdout).unwrap();
     let kubectl = |line: &str| {
-        let program = std::env::var("KUBECTL").unwrap_or_else(|_| "/usr/bin/kubectl".to_string());
-        let mut command = Command::new(program);
+        let mut command = Command::new(program());
         command.current_dir(directory).args(["--kubeconfig", "config"]).args(line.split_whitespace());
-        let out = command.output().expect("run Kubernetes' kubectl: KUBECTL says where it is");
+        let out = command.output().expect("run Kubernetes' kubectl");
         Out {
             what: format!("kubectl {line}"),
             code: out.status.code().unwrap_or(-1),
