@@ -92,8 +92,10 @@ async fn workloads(client: &Client) {
         matches!(&again, kube::Error::Api(status) if status.code == 409 && status.reason == "AlreadyExists"),
         "{again}"
     );
+    eprintln!("until the deployment is complete");
     await_condition(deployments.clone(), "web", conditions::is_deployment_completed()).await.unwrap();
 
+    eprintln!("until the informer knows its pods");
     // An informer: what was there, then what changes.
     let pods: Api<Pod> = Api::default_namespaced(client.clone());
     let of_web = watcher::Config::default().labels("app=web");
@@ -107,6 +109,7 @@ async fn workloads(client: &Client) {
     let mut scale = deployments.get_scale("web").await.unwrap();
     scale.spec.as_mut().unwrap().replicas = Some(3);
     deployments.replace_scale("web", &PostParams::default(), &scale).await.unwrap();
+    eprintln!("until the informer learns of the third pod");
     while seen.len() < 3 {
         let pod = applied.try_next().await.unwrap().unwrap();
         seen.insert(pod.metadata.name, None);
@@ -120,6 +123,7 @@ async fn workloads(client: &Client) {
 
     let name = seen.keys().next().cloned().flatten().unwrap();
     let uid = pods.get(&name).await.unwrap().metadata.uid.unwrap();
+    eprintln!("until {name} is evicted");
     pods.evict(&name, &EvictParams::default()).await.unwrap();
     await_condition(pods, &name, conditions::is_deleted(&uid)).await.unwrap();
 }
@@ -133,7 +137,10 @@ async fn sessions(client: &Client) {
     await_condition(pods.clone(), "shell", conditions::is_pod_running()).await.unwrap();
 
     let logs = LogParams { container: Some("c".into()), ..LogParams::default() };
-    assert_eq!(pods.logs("shell", &logs).await.unwrap(), "begun\n");
+    // It runs before it has said anything.
+    while pods.logs("shell", &logs).await.unwrap() != "begun\n" {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let attached = AttachParams::default().container("c").stdin(true).stderr(false);
     let mut process = pods.exec("shell", ["sh", "-c", "read line; echo got $line; exit 3"], &attached).await.unwrap();
     process.stdin().unwrap().write_all(b"a line\n").await.unwrap();

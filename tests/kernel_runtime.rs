@@ -376,6 +376,22 @@ fn kernel_a_stop_waits_out_its_grace() {
     assert!(matches!(node.event(), Event::PodStopped { .. }));
 }
 
+/// The first process of a pid namespace gets no signal that it does not handle yet.
+#[test]
+fn kernel_a_stop_is_not_lost_on_a_server_that_is_being_started() {
+    let node = Node::start("rt-early");
+    for n in 0..20 {
+        let uid = n.to_string();
+        node.start_pod(&uid);
+        node.run(ContainerSpec { program: Program::Applet { argv: argv(&["pause"]) }, ..container(&uid, &[]) });
+        // Longer than any test waits.
+        node.client.stop_pod(&uid, 1_000_000).unwrap();
+        node.started();
+        assert_eq!(node.exited(), (0, None));
+        assert!(matches!(node.event(), Event::PodStopped { pod, .. } if pod == uid));
+    }
+}
+
 #[test]
 fn kernel_what_cannot_start_says_why() {
     let node = Node::start("rt-fail");

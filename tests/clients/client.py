@@ -77,7 +77,8 @@ def watches(core):
 def sessions(core):
     core.create_namespaced_pod("default", pod("py-shell", SHELL, WEB))
     until("the pod runs", lambda: core.read_namespaced_pod("py-shell", "default").status.phase == "Running")
-    assert core.read_namespaced_pod_log("py-shell", "default", container="c") == "begun\n"
+    # It runs before it has said anything.
+    until("its log", lambda: core.read_namespaced_pod_log("py-shell", "default", container="c") == "begun\n")
 
     said = stream(core.connect_get_namespaced_pod_exec, "py-shell", "default", container="c",
                   command=["sh", "-c", "echo out; echo err >&2"], stdout=True, stderr=True)

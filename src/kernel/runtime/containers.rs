@@ -28,6 +28,11 @@ use crate::desired::Program;
 /// The longest grace period in seconds; more than a century is as good as for ever.
 const MAX_GRACE: u64 = 1 << 32;
 
+/// It may just have ended, or the number may be no signal's: then nothing is to be done.
+fn tell(run: &Run, signal: i32) {
+    let _ = sys::pidfd_signal(run.pidfd.as_fd(), signal);
+}
+
 impl Server {
     pub fn start_pod(&mut self, spec: PodSpec, descriptors: Vec<OwnedFd>) {
         if self.pods.contains_key(&spec.uid) {
@@ -143,7 +148,7 @@ impl Server {
                 if let Some(status) = run.status.take() {
                     self.reactor.forget(status);
                 }
-                return;
+                return self.tell_to_end_if_asked(number);
             }
             let report = match packet {
                 Ok(None) => return,
@@ -177,6 +182,7 @@ impl Server {
             state.status = Status::Running { pid, started_at: time };
         }
         self.event(Event::Started { pod, container, attempt, pid, time });
+        self.tell_to_end_if_asked(number);
     }
 
     pub fn child_ended(&mut self, ended: Ended) {
@@ -225,8 +231,7 @@ impl Server {
 
     pub fn signal_container(&mut self, pod: &str, container: &str, signal: i32) {
         if let Some(run) = self.run_of(pod, container).and_then(|number| self.runs.get(&number)) {
-            // It may just have ended, or the number may be no signal's: then nothing is to be done.
-            let _ = sys::pidfd_signal(run.pidfd.as_fd(), signal);
+            tell(run, signal);
         }
     }
 
@@ -250,15 +255,29 @@ impl Server {
         if grace_seconds == 0 {
             self.signal_pod(uid, libc::SIGKILL);
         } else if first {
-            self.signal_pod(uid, libc::SIGTERM);
+            // The kernel drops a signal that the first process of a pid namespace does not handle yet: those that are
+            // still being started are told when they have.
+            let runs = self.runs_of(uid).filter(|run| run.status.is_none());
+            runs.for_each(|run| tell(run, libc::SIGTERM));
         }
         self.finish_stop(uid);
     }
 
-    fn signal_pod(&mut self, uid: &str, signal: i32) {
-        let Some(pod) = self.pods.get(uid) else { return };
-        for run in pod.containers.values().filter_map(|container| self.runs.get(&container.run?)) {
-            let _ = sys::pidfd_signal(run.pidfd.as_fd(), signal);
+    fn runs_of(&self, uid: &str) -> impl Iterator<Item = &Run> {
+        let containers = self.pods.get(uid).into_iter().flat_map(|pod| pod.containers.values());
+        containers.filter_map(|container| self.runs.get(&container.run?))
+    }
+
+    fn signal_pod(&self, uid: &str, signal: i32) {
+        self.runs_of(uid).for_each(|run| tell(run, signal));
+    }
+
+    /// A container is no longer being started; its pod may meanwhile have been asked to end.
+    fn tell_to_end_if_asked(&self, number: u64) {
+        if let Some(run) = self.runs.get(&number)
+            && self.pods.get(&run.spec.pod).is_some_and(|pod| pod.deadline.is_some())
+        {
+            tell(run, libc::SIGTERM);
         }
     }
 
