@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::answer::{Answer, End, Entry, Name, answer};
 use super::cluster::Cluster;
-use super::forward::{Forwarder, framed};
+use super::forward::Forwarder;
 use super::message::{self, Incoming, Reply, Request, Transport};
 
 /// More clients over TCP than this wait in the backlog.
@@ -61,16 +61,15 @@ impl Server {
     /// The reply to a request whose name, or whose last alias, leads to `name`.
     async fn elsewhere(&self, request: &Request, mut answers: Vec<Entry>, name: &Name) -> Vec<u8> {
         if answers.is_empty() {
-            let answer = self.forwarder.ask(&request.message, request.transport).await;
-            return match answer {
-                Some(answer) => answer.into_octets(),
+            return match self.forwarder.ask(&request.message).await {
+                Some(answer) => message::cut(request, answer),
                 None => message::reply(request, &Reply::failure(Rcode::SERVFAIL)),
             };
         }
         // The alias is an answer even where its target cannot be found out.
         let mut rcode = Rcode::NOERROR;
         if let Some(query) = question(name, request.qtype)
-            && let Some(answer) = self.forwarder.ask(&query, Transport::Udp).await
+            && let Some(answer) = self.forwarder.ask(&query).await
         {
             if answer.header().rcode() == Rcode::NXDOMAIN {
                 rcode = Rcode::NXDOMAIN;
@@ -140,6 +139,12 @@ impl Server {
             timeout(IDLE, stream.write_all(&framed(&reply)?)).await??;
         }
     }
+}
+
+/// With its length before it, as it is sent over TCP.
+fn framed(message: &[u8]) -> io::Result<Vec<u8>> {
+    let length = u16::try_from(message.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    Ok([&length.to_be_bytes(), message].concat())
 }
 
 fn question(name: &Name, qtype: Rtype) -> Option<Message<Vec<u8>>> {
