@@ -5,6 +5,7 @@ mod answer;
 mod cluster;
 mod forward;
 mod message;
+mod missing;
 mod server;
 
 use std::cell::RefCell;
@@ -13,6 +14,7 @@ use std::rc::Rc;
 use futures_util::future::join_all;
 
 use self::forward::Forwarder;
+use self::missing::Missing;
 use self::server::Server;
 use super::kube::{Api, follow, list_all};
 use super::{AppletError, Ready, serve};
@@ -54,7 +56,8 @@ pub fn run(args: &[String], ready: Ready) -> Result<(), AppletError> {
     serve::until_told(move || {
         let tcp = serve::listen(PROGRAM, options.port, false)?.into_socket();
         let udp = serve::listen_udp(PROGRAM, options.port)?;
-        let server = Rc::new(Server { cluster: RefCell::default(), forwarder: Forwarder::new(api.clone()) });
+        let (forwarder, missing) = (Forwarder::new(api.clone()), Rc::new(Missing::new(api.clone())));
+        let server = Rc::new(Server { cluster: RefCell::default(), forwarder, missing });
         Ok(async move {
             let tell = |kind, change| server.cluster.borrow_mut().change(kind, change);
             // Until then no question is even read, so that no first answer is wrong.

@@ -20,6 +20,7 @@ use super::answer::{Answer, End, Entry, Name, answer};
 use super::cluster::Cluster;
 use super::forward::Forwarder;
 use super::message::{self, Incoming, Reply, Request, Transport};
+use super::missing::Missing;
 
 /// More clients over TCP than this wait in the backlog.
 const MOST_CONNECTIONS: usize = 256;
@@ -29,6 +30,7 @@ const IDLE: Duration = Duration::from_secs(10);
 pub struct Server {
     pub cluster: RefCell<Cluster>,
     pub forwarder: Forwarder,
+    pub missing: Rc<Missing>,
 }
 
 /// What is to be done about a request.
@@ -50,7 +52,10 @@ impl Server {
         let (rcode, authority) = match end {
             End::Found => (Rcode::NOERROR, None),
             End::NoData(soa) => (Rcode::NOERROR, Some(soa)),
-            End::NoName(soa) => (Rcode::NXDOMAIN, Some(soa)),
+            End::NoName(soa) => {
+                self.missing.note(&self.cluster.borrow(), &request.name);
+                (Rcode::NXDOMAIN, Some(soa))
+            }
             End::Elsewhere(name) => return Step::Ask(Box::new(request), answers, name),
         };
         let authority = authority.as_slice();

@@ -88,9 +88,10 @@ fn start(outside: Outside) -> u16 {
                 }
             };
             let socket = serve_api(outside);
-            let forwarder = Forwarder::new(Api::at_socket(socket));
+            let api = Api::at_socket(socket);
+            let (forwarder, missing) = (Forwarder::new(api.clone()), Rc::new(Missing::new(api)));
             tell.send(udp.local_addr().unwrap().port()).unwrap();
-            let server = Rc::new(Server { cluster: RefCell::new(cluster()), forwarder });
+            let server = Rc::new(Server { cluster: RefCell::new(cluster()), forwarder, missing });
             tokio::join!(server.clone().serve_udp(udp), server.serve_tcp(tcp));
         });
     });
