@@ -210,6 +210,14 @@ fn what_a_pod_is_told_about_names() {
     assert_eq!(short(&lab, "first.by-hand.default.svc.cluster.local"), set(&["192.0.2.21"]));
     assert_eq!(short(&lab, "-x 192.0.2.21"), set(&["first.by-hand.default.svc.cluster.local."]));
 
+    // A slip of the finger is told where one looks next.
+    client(&lab, "getent ahostsv4 fornt.blue").fails();
+    let patience = Instant::now() + Duration::from_secs(20);
+    let meant = "fornt.blue.svc.cluster.local was asked for and does not exist; did you mean front?";
+    while !lab.kubectl("describe service front -n blue").ok().stdout.contains(meant) {
+        assert!(Instant::now() < patience, "nothing was told");
+    }
+
     // It has an address, and is never ready: its container ends at once.
     lab.kubectl_args("run never --labels=app=never --image=busybox --command -- sh -c", &["exit 1"]).ok();
     let patience = Instant::now() + Duration::from_secs(20);
