@@ -10,6 +10,10 @@ use crate::object::selector::Selector;
 use crate::object::service_account::{ROOT_CA, VOLUME_PREFIX};
 use crate::object::{Object, Snapshot, custom, kind};
 
+mod service_notes;
+
+pub use service_notes::{missing_backends, service_notes, slips};
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
@@ -347,9 +351,35 @@ fn services(report: &mut Report, snapshot: &Snapshot) {
         let key = (service.namespace(), service.name());
         let ready = endpoints.get(&key).map_or(0, BTreeSet::len);
         let line = service_line(service, ready, node.as_ref().filter(|_| !is_the_clusters_own(service)), with_host);
-        selector_findings(report, snapshot, service, endpoints.get(&key));
+        wait_for_endpoints(report, snapshot, service, endpoints.get(&key));
         report.services.push(line);
     }
+    service_findings(report, snapshot);
+}
+
+/// By namespace, since Services and what they are about are in one.
+fn service_findings(report: &mut Report, snapshot: &Snapshot) {
+    let stuck: BTreeMap<&str, &str> =
+        report.waiting.iter().filter(|w| w.stuck).map(|w| (w.object.as_str(), w.cause.as_str())).collect();
+    let cause =
+        |pod: &Object| stuck.get(format!("pod {}/{}", pod.namespace(), pod.name()).as_str()).map(|c| c.to_string());
+    let mut by_namespace: BTreeMap<&str, Vec<(&str, usize)>> = BTreeMap::new();
+    for line in report.services.iter().filter(|line| line.type_ != "ExternalName") {
+        by_namespace.entry(&line.namespace).or_default().push((&line.name, line.endpoints));
+    }
+    let mut notes = Vec::new();
+    for (namespace, services) in &by_namespace {
+        let pods: Vec<&Object> = snapshot.list_in(&kind::POD, namespace).map(|pod| &**pod).collect();
+        for service in snapshot.list_in(&kind::SERVICE, namespace) {
+            notes.extend(service_notes(service, &pods, cause));
+        }
+        notes.extend(slips(services));
+    }
+    for ingress in snapshot.list(&kind::INGRESS) {
+        let services = snapshot.list_in(&kind::SERVICE, ingress.namespace()).map(|service| service.name()).collect();
+        notes.extend(missing_backends(ingress, &services));
+    }
+    report.notes.extend(notes);
 }
 
 /// `kubernetes` and the DNS: nobody tries these with curl.
@@ -393,16 +423,14 @@ fn service_line(service: &Object, endpoints: usize, node: Option<&NodeLine>, wit
     }
 }
 
-/// Pods that are ready but not yet endpoints are waited for; a selector that matches nothing is said.
-fn selector_findings(report: &mut Report, snapshot: &Snapshot, service: &Object, endpoints: Option<&BTreeSet<&str>>) {
+/// Pods that are ready but not yet endpoints are waited for.
+fn wait_for_endpoints(report: &mut Report, snapshot: &Snapshot, service: &Object, endpoints: Option<&BTreeSet<&str>>) {
     let Some(labels) = service.at(&["spec", "selector"]).and_then(Value::as_object).filter(|l| !l.is_empty()) else {
         return;
     };
     let selector = Selector::from_map(labels);
     let name = format!("service {}/{}", service.namespace(), service.name());
-    let mut matched = false;
     for pod in snapshot.list_in(&kind::POD, service.namespace()).filter(|pod| selector.matches(pod.labels())) {
-        matched = true;
         let ready = condition(pod, "Ready").is_some_and(|c| c["status"] == "True") && !pod.is_terminating();
         let address = pod.str_at(&["status", "podIP"]).unwrap_or_default();
         if ready && !endpoints.is_some_and(|list| list.contains(address)) {
@@ -410,33 +438,6 @@ fn selector_findings(report: &mut Report, snapshot: &Snapshot, service: &Object,
             return;
         }
     }
-    if !matched {
-        report.notes.push(unmatched_selector(snapshot, service, labels));
-    }
-}
-
-/// `Service X selects app=wbe: 0 pods match. Labels in use: app=web. Did you mean app=web?`
-pub fn unmatched_selector(snapshot: &Snapshot, service: &Object, labels: &serde_json::Map<String, Value>) -> String {
-    let pair = |(key, value): (&String, &Value)| format!("{key}={}", value.as_str().unwrap_or_default());
-    let wanted: Vec<String> = labels.iter().map(pair).collect();
-    let used: BTreeSet<String> = snapshot
-        .list_in(&kind::POD, service.namespace())
-        .flat_map(|pod| pod.labels().into_iter().flatten().map(pair).collect::<Vec<_>>())
-        .filter(|label| !label.starts_with("pod-template-hash="))
-        .collect();
-    let mut text = format!("Service {} selects {}: 0 pods match.", service.name(), wanted.join(","));
-    if used.is_empty() {
-        text.push_str(&format!(" There are no pods with labels in namespace {}.", service.namespace()));
-        return text;
-    }
-    text.push_str(&format!(" Labels in use: {}.", used.iter().cloned().collect::<Vec<_>>().join(", ")));
-    let near =
-        wanted.iter().filter_map(|label| crate::object::nearest::nearest(label, used.iter().map(String::as_str)));
-    let near: Vec<&str> = near.collect();
-    if !near.is_empty() {
-        text.push_str(&format!(" Did you mean {}?", near.join(",")));
-    }
-    text
 }
 
 fn condition<'a>(object: &'a Object, type_: &str) -> Option<&'a Value> {

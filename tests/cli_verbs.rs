@@ -174,7 +174,7 @@ fn a_selector_that_no_pod_has_is_explained() {
     let said = rig.run("kubectl describe service back-end2");
     assert_eq!(
         said.err,
-        "hint: Service back-end2 selects label-test=lable-name: 0 pods match. Labels in use: label-test=label-name; did you \
+        "hint: Service back-end2 selects label-test=lable-name: 0 pods match. Labels in use: label-test=label-name. Did you \
          mean label-test=label-name?\n"
     );
 }

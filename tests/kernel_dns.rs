@@ -1,6 +1,9 @@
 //! Names in a lab: real clients in pods, asking the DNS server in its pod through the Service in front of it. Run by
 //! `scripts/test` inside `scripts/sandbox`.
 
+#[path = "kernel_dns/outside.rs"]
+mod outside;
+
 mod lab_rig;
 
 use std::collections::BTreeSet;
@@ -145,5 +148,98 @@ fn the_server_is_a_pod_like_any_other() {
     lab.wait_ready();
     assert_ne!(field(&lab, "pods -n kube-system", ".items[0].metadata.name"), old);
     client(&lab, "curl -s front.blue").ok().is("front\n");
+    lab.down();
+}
+
+/// The machine's resolver is asked by the lab's server, from the machine's own network: pods have no other way there.
+#[test]
+fn names_of_the_world_are_the_machines_to_know() {
+    let lab = Lab::nothing_yet();
+    let outside = outside::Resolver::start();
+    lab.lab("up tests/fixtures/dns.yaml").ok();
+
+    assert_eq!(short(&lab, "www.outside.test"), set(&["192.0.2.80"]));
+    assert_eq!(short(&lab, "+tcp www.outside.test"), set(&["192.0.2.80"]));
+    assert_eq!(short(&lab, "outside.default.svc.cluster.local"), set(&["www.example.org.", "192.0.2.80"]));
+    client(&lab, "getent ahostsv4 www.outside.test").ok().has("192.0.2.80");
+    client(&lab, "getent ahostsv4 outside").ok().has("192.0.2.80");
+    client(&lab, &format!("{DIG} missing.outside.test")).ok().has("status: NXDOMAIN");
+    // Too long for a datagram on either way.
+    client(&lab, &format!("{DIG} +noedns +ignore many.outside.test")).ok().has("flags: qr tc rd ra");
+    let whole = client(&lab, &format!("{DIG} +noedns +short many.outside.test")).ok().stdout;
+    assert_eq!(whole.lines().filter(|line| line.starts_with("192.0.2.")).count(), 100, "{whole}");
+    // Many at once.
+    let many = "for i in $(seq 100); do dig +short +tries=1 n$i.outside.test & done | grep -c 192.0.2.80";
+    client(&lab, many).ok().is("100\n");
+
+    for name in ["nothing.default.svc.cluster.local", "-x 10.244.9.9", "-x 10.96.3.3", "db.default.svc.cluster.local"] {
+        client(&lab, &format!("{DIG} {name}")).ok();
+    }
+    for place in ["node exec w1-k8s --", "client exec --"] {
+        lab.lab(&format!("{place} getent hosts www.outside.test")).fails();
+    }
+    let asked = outside.asked();
+    let own = asked.iter().find(|name| name.ends_with("cluster.local") || name.ends_with("arpa"));
+    assert_eq!(own, None, "the lab's own names went out");
+    assert!(asked.contains("www.outside.test"), "{asked:?}");
+
+    // What is not there any more is no reason to wait.
+    drop(outside);
+    client(&lab, &format!("{DIG} other.outside.test")).ok().has("status: SERVFAIL");
+    lab.down();
+}
+
+#[test]
+fn what_a_pod_is_told_about_names() {
+    let lab = Lab::up(&["tests/fixtures/dns.yaml", "tests/fixtures/dns-more.yaml"]);
+    let named = |script: &str| lab.kubectl_args("exec named -- sh -c", &[script]).ok().stdout;
+    let full = "one.db.default.svc.cluster.local";
+    assert_eq!(named("hostname"), format!("{full}\n"));
+    assert_eq!(named("getent hosts bar.local").split_whitespace().next(), Some("192.0.2.7"));
+    assert!(named("cat /etc/hosts").contains(&format!("\t{full}\tone\n")));
+    let resolv_conf = named("cat /etc/resolv.conf");
+    assert!(resolv_conf.contains("options ndots:2 timeout:1\n"), "{resolv_conf}");
+    assert!(named("getent ahostsv4 front").contains("front.blue.svc.cluster.local"), "a search domain of its own");
+
+    let on_node = |script: &str| lab.kubectl_args("exec on-node -- sh -c", &[script]).ok();
+    assert_eq!(on_node("hostname").stdout, "w1-k8s\n");
+    on_node("getent ahostsv4 front.blue").has("front.blue.svc.cluster.local");
+    on_node("head -1 /etc/hosts").is("# Kubernetes-managed hosts file (host network).\n");
+
+    assert_eq!(short(&lab, "by-hand.default.svc.cluster.local"), set(&["192.0.2.21"]));
+    assert_eq!(short(&lab, "first.by-hand.default.svc.cluster.local"), set(&["192.0.2.21"]));
+    assert_eq!(short(&lab, "-x 192.0.2.21"), set(&["first.by-hand.default.svc.cluster.local."]));
+
+    // A slip of the finger is told where one looks next.
+    client(&lab, "getent ahostsv4 fornt.blue").fails();
+    let patience = Instant::now() + Duration::from_secs(20);
+    let meant = "fornt.blue.svc.cluster.local was asked for and does not exist; did you mean front?";
+    while !lab.kubectl("describe service front -n blue").ok().stdout.contains(meant) {
+        assert!(Instant::now() < patience, "nothing was told");
+    }
+
+    // It has an address, and is never ready: its container ends at once.
+    lab.kubectl_args("run never --labels=app=never --image=busybox --command -- sh -c", &["exit 1"]).ok();
+    let patience = Instant::now() + Duration::from_secs(20);
+    let address = loop {
+        let address = field(&lab, "pod never", ".status.podIP");
+        if !address.is_empty() {
+            break address;
+        }
+        assert!(Instant::now() < patience, "the pod has no address");
+    };
+    until(&lab, &format!("dig +short early.default.svc.cluster.local | grep -q '^{address}$'"));
+    client(&lab, &format!("{DIG} late.default.svc.cluster.local")).ok().has("status: NXDOMAIN");
+
+    // 200 endpoints are too many for a datagram of 512 bytes.
+    let addresses: Vec<String> = (1..=200).map(|n| format!("{{\"ip\": \"198.51.100.{n}\"}}")).collect();
+    let patch =
+        format!("{{\"subsets\": [{{\"addresses\": [{}], \"ports\": [{{\"port\": 80}}]}}]}}", addresses.join(","));
+    lab.kubectl_args("patch endpoints by-hand --type=merge -p", &[&patch]).ok();
+    until(&lab, "dig +short first.by-hand.default.svc.cluster.local | wc -l | grep -qx 0");
+    let question = "by-hand.default.svc.cluster.local";
+    client(&lab, &format!("{DIG} +noedns +ignore {question}")).ok().has("flags: qr aa tc rd ra");
+    assert_eq!(short(&lab, &format!("+noedns {question}")).iter().filter(|line| !line.starts_with(';')).count(), 200);
+    assert_eq!(short(&lab, &format!("+bufsize=4096 +ignore {question}")).len(), 200);
     lab.down();
 }

@@ -20,6 +20,7 @@ mod patch;
 mod protobuf;
 mod query;
 mod read;
+mod resolve;
 mod respond;
 mod review;
 mod route;
@@ -69,6 +70,8 @@ pub struct Api {
     lab_status: Box<dyn Fn() -> Value + Send + Sync>,
     /// Whether the kernel has been brought up to the objects.
     lab_is_settled: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Asks the machine's resolver.
+    resolve: resolve::Resolve,
     /// Held from the admission of a write to its commit, so that two writes never get the same address or port.
     admission: Mutex<()>,
     /// What knows the tokens of service accounts; without it no token is good.
@@ -86,6 +89,7 @@ impl Api {
             pod_logs: Box::new(move |namespace, pod, uid| layout.pod_logs(namespace, pod, uid)),
             lab_status: Box::new(|| json!({})),
             lab_is_settled: Box::new(|| true),
+            resolve: Box::new(|_| Box::pin(async { Err("there is no resolver here".to_string()) })),
             admission: Mutex::new(()),
             tokens: None,
             pages: Mutex::default(),
@@ -103,6 +107,15 @@ impl Api {
     /// Sets what `/apis/nslab.dev/v1alpha1/status` answers; called for every request.
     pub fn with_lab_status(mut self, status: impl Fn() -> Value + Send + Sync + 'static) -> Self {
         self.lab_status = Box::new(status);
+        self
+    }
+
+    /// Answers DNS queries, of which the reply or the reason for there being none is returned.
+    pub fn with_resolver<F>(mut self, resolve: impl Fn(Vec<u8>) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Vec<u8>, String>> + Send + 'static,
+    {
+        self.resolve = Box::new(move |query| Box::pin(resolve(query)));
         self
     }
 

@@ -31,6 +31,8 @@ pub enum Route {
     NodeExec(String),
     LabStatus,
     LabApply,
+    /// `/apis/nslab.dev/v1alpha1/dns-query`
+    Resolve,
     Review(Review),
 }
 
@@ -64,6 +66,7 @@ pub fn route(path: &str, store: &Store) -> Option<Route> {
         ["apis", group, "v1alpha1", "nodes", node, "exec"] if *group == lab => Some(Route::NodeExec(node.to_string())),
         ["apis", group, "v1alpha1", "status"] if *group == lab => Some(Route::LabStatus),
         ["apis", group, "v1alpha1", "apply"] if *group == lab => Some(Route::LabApply),
+        ["apis", group, "v1alpha1", "dns-query"] if *group == lab => Some(Route::Resolve),
         ["apis", group, version, plural] if let Some(review) = review::by_path(group, version, plural) => {
             Some(Route::Review(review))
         }

@@ -22,7 +22,8 @@ use super::query::Query;
 use super::route::{Route, Target, route};
 use super::status::ApiError;
 use super::{
-    Api, apply, custom, discovery, exec, forward, log, openapi, patch, read, respond, review, subresource, write,
+    Api, apply, custom, discovery, exec, forward, log, openapi, patch, read, resolve, respond, review, subresource,
+    write,
 };
 use crate::object::custom::Definition;
 
@@ -169,7 +170,8 @@ async fn dispatch(route: Route, call: Call) -> Result<Response<Body>, ApiError> 
         Route::NodeExec(node) => exec::node(call, &node),
         Route::Review(review) => review::answer(review, call).await,
         Route::LabApply if method == Method::POST => apply::post(call).await,
-        Route::LabApply => Err(ApiError::method_not_allowed()),
+        Route::Resolve if method == Method::POST => resolve::post(call).await,
+        Route::LabApply | Route::Resolve => Err(ApiError::method_not_allowed()),
         _ if method != Method::GET && method != Method::HEAD => Err(ApiError::method_not_allowed()),
         Route::Health => Ok(respond::text("ok")),
         Route::Version => Ok(respond::json(&discovery::version())),

@@ -12,6 +12,9 @@ use crate::object::{Object, Snapshot, Write, kind};
 
 const MANAGED_BY: &str = "endpointslice-controller.k8s.io";
 
+/// kube-controller-manager `--max-endpoints-per-slice`
+const MOST: usize = 100;
+
 pub fn endpointslice(snapshot: &Snapshot, changes: &[Difference], ctx: &mut Context) -> Vec<Write> {
     let concerned = Concerned::by(snapshot, changes);
     if concerned.is_empty() {
@@ -40,7 +43,8 @@ pub fn endpointslice(snapshot: &Snapshot, changes: &[Difference], ctx: &mut Cont
         if service::is_headless(service) {
             labels.insert(HEADLESS.into(), "".into());
         }
-        let owner = Owner { object: service, service_name: name, managed_by: MANAGED_BY, labels, families };
+        let (object, service_name, managed_by) = (service, name, MANAGED_BY);
+        let owner = Owner { object, service_name, managed_by, labels, annotations: None, most: MOST, families };
         writes.extend(slices::reconcile(snapshot, owner, wanted, ctx));
     }
     let owns = |owner: &Object| service::selector(owner).is_some();

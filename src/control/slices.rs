@@ -1,4 +1,4 @@
-//! EndpointSlices as both their controllers keep them: at most a hundred endpoints each, changed as little as possible.
+//! EndpointSlices as both their controllers keep them: filled up to a bound, changed as little as possible.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::Context;
-use super::mirroring::SKIP_MIRROR;
+use super::mirroring::{LEADER, SKIP_MIRROR};
 use super::service::{Family, Port, selector};
 use crate::object::snapshot::Difference;
 use crate::object::write::{Delete, Part, Propagation};
@@ -15,9 +15,6 @@ use crate::object::{KindRef, Object, Snapshot, Write, kind};
 
 pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
-
-/// The most endpoints in a slice (kube-controller-manager `--max-endpoints-per-slice`).
-const MOST: usize = 100;
 
 /// Endpoints of one family with the same ports, by address. The values are the slices' `endpoints` entries.
 pub(super) type Wanted = BTreeMap<(Family, Vec<Port>), BTreeMap<IpAddr, Value>>;
@@ -29,6 +26,10 @@ pub(super) struct Owner<'a> {
     pub service_name: &'a str,
     pub managed_by: &'static str,
     pub labels: Map<String, Value>,
+    /// `None`: they are nobody's here.
+    pub annotations: Option<Map<String, Value>>,
+    /// The most endpoints in one of them.
+    pub most: usize,
     /// Without endpoints there is one slice of each of these families that says so.
     pub families: Vec<Family>,
 }
@@ -49,7 +50,7 @@ pub(super) fn reconcile(snapshot: &Snapshot, owner: Owner, mut wanted: Wanted, c
     }
     for (group, endpoints) in wanted {
         let stored = by_ports.remove(&group).unwrap_or_default();
-        for slice in distribute(stored, endpoints) {
+        for slice in distribute(stored, endpoints, owner.most) {
             writes.extend(slice.into_write(&owner, &group, snapshot, ctx));
         }
     }
@@ -107,12 +108,18 @@ impl Slice {
             Some(stored) if self.is_surplus => delete(&stored),
             Some(stored) => {
                 let same_endpoints = stored.json().get("endpoints").and_then(Value::as_array) == Some(&self.endpoints);
-                if same_endpoints && stored.labels() == Some(&labels) {
+                let annotations = stored.at(&["metadata", "annotations"]).and_then(Value::as_object);
+                let same_annotations = owner
+                    .annotations
+                    .as_ref()
+                    .is_none_or(|wanted| annotations.map_or(wanted.is_empty(), |annotations| annotations == wanted));
+                if same_endpoints && same_annotations && stored.labels() == Some(&labels) {
                     return None;
                 }
                 let mut changed = Object::clone(&stored);
                 changed.json_mut().insert("endpoints".into(), Value::Array(self.endpoints));
                 changed.metadata_mut().insert("labels".into(), Value::Object(labels));
+                set_annotations(&mut changed, owner);
                 Some(Write::Update(changed, Part::All))
             }
             None => {
@@ -128,9 +135,19 @@ impl Slice {
                         "labels": labels, "ownerReferences": [owner.object.as_controller_reference()]},
                     "addressType": family.name(), "ports": ports.iter().map(port_value).collect::<Vec<_>>(),
                     "endpoints": self.endpoints});
-                Object::from_value(json).map(Write::Create)
+                let mut made = Object::from_value(json)?;
+                set_annotations(&mut made, owner);
+                Some(Write::Create(made))
             }
         }
+    }
+}
+
+fn set_annotations(slice: &mut Object, owner: &Owner) {
+    match &owner.annotations {
+        None => {}
+        Some(none) if none.is_empty() => drop(slice.metadata_mut().remove("annotations")),
+        Some(wanted) => drop(slice.metadata_mut().insert("annotations".into(), Value::Object(wanted.clone()))),
     }
 }
 
@@ -148,7 +165,7 @@ fn address(endpoint: &Value) -> Option<IpAddr> {
 
 /// Endpoints stay in the slice they are in; new ones fill the slices that have room, the fullest first, and then new
 /// slices. A slice that becomes empty goes, unless it is the only one.
-fn distribute(mut slices: Vec<Slice>, mut wanted: BTreeMap<IpAddr, Value>) -> Vec<Slice> {
+fn distribute(mut slices: Vec<Slice>, mut wanted: BTreeMap<IpAddr, Value>, most: usize) -> Vec<Slice> {
     for slice in &mut slices {
         // Of an address that stands in two slices the first counts.
         let current = |endpoint: &Value| wanted.remove(&address(endpoint)?);
@@ -158,11 +175,11 @@ fn distribute(mut slices: Vec<Slice>, mut wanted: BTreeMap<IpAddr, Value>) -> Ve
     fullest_first.sort_by_key(|slice| std::cmp::Reverse(slice.endpoints.len()));
     let mut new = wanted.into_values().peekable();
     for slice in fullest_first {
-        let room = MOST.saturating_sub(slice.endpoints.len());
+        let room = most.saturating_sub(slice.endpoints.len());
         slice.endpoints.extend(new.by_ref().take(room));
     }
     while new.peek().is_some() {
-        slices.push(Slice { stored: None, endpoints: new.by_ref().take(MOST).collect(), is_surplus: false });
+        slices.push(Slice { stored: None, endpoints: new.by_ref().take(most).collect(), is_surplus: false });
     }
     if slices.is_empty() {
         slices.push(Slice { stored: None, endpoints: Vec::new(), is_surplus: false });
@@ -193,7 +210,8 @@ pub(super) fn leftovers(
     };
     let is_other_owner = |(key, old, new): &Difference| {
         let what = |object: &&Arc<Object>| {
-            (object.uid().to_string(), selector(object).is_some(), object.label(SKIP_MIRROR).map(str::to_string))
+            let kept_out = (object.label(SKIP_MIRROR).map(str::to_string), object.annotation(LEADER).is_some());
+            (object.uid().to_string(), selector(object).is_some(), kept_out)
         };
         let is_owner = *key.kind == kind::SERVICE || *key.kind == kind::ENDPOINTS;
         is_owner && old.is_some() && old.as_ref().map(what) != new.as_ref().map(what)

@@ -221,6 +221,49 @@ fn hand_made_endpoints_are_mirrored() {
 }
 
 #[test]
+fn what_is_not_mirrored() {
+    let address = |n: usize| json!({"ip": format!("10.1.{}.{}", n / 250, n % 250 + 1)});
+    let addresses = |from: usize, to: usize| (from..to).map(address).collect::<Vec<_>>();
+    let endpoints = json!({"apiVersion": "v1", "kind": "Endpoints",
+        "metadata": {"name": "db", "namespace": "default", "labels": {"tier": "data"}, "annotations": {
+            "note": "kept", "kubectl.kubernetes.io/last-applied-configuration": "{}"}},
+        "subsets": [{"addresses": addresses(0, 700), "notReadyAddresses": addresses(700, 1200),
+            "ports": [{"port": 80}]}]});
+    let mut cluster = Cluster::lab([endpoints, service("db", json!({"ports": [{"port": 80}]}))]);
+    cluster.settle();
+    let all = slices(&cluster, "db");
+    let [slice] = all.as_slice() else { panic!("{} slices", all.len()) };
+    assert_eq!(slice.json()["endpoints"].as_array().unwrap().len(), 1000);
+    assert_eq!(sliced(&cluster, "db", "ready").len(), 700);
+    assert_eq!(slice.label("tier"), Some("data"));
+    assert_eq!(slice.json()["metadata"]["annotations"], json!({"note": "kept"}));
+    let events = cluster.list(&kind::EVENT);
+    let event = events.iter().find(|event| event.str_at(&["reason"]) == Some("TooManyAddressesToMirror")).unwrap();
+    assert_eq!(
+        event.str_at(&["message"]).unwrap(),
+        "A max of 1000 addresses can be mirrored to EndpointSlices per Endpoints subset. 200 addresses were skipped"
+    );
+
+    let (skip, leader) = ("endpointslice.kubernetes.io/skip-mirror", "control-plane.alpha.kubernetes.io/leader");
+    cluster.change(&kind::ENDPOINTS, "default", "db", |endpoints| endpoints.set_label(skip, "true"));
+    cluster.settle();
+    assert!(slices(&cluster, "db").is_empty());
+    cluster.change(&kind::ENDPOINTS, "default", "db", |endpoints| endpoints.set_label(skip, "false"));
+    cluster.settle();
+    assert_eq!(slices(&cluster, "db").len(), 1);
+    cluster.change(&kind::ENDPOINTS, "default", "db", |endpoints| endpoints.set_annotation(leader, "{}"));
+    cluster.settle();
+    assert!(slices(&cluster, "db").is_empty());
+    cluster.change(&kind::ENDPOINTS, "default", "db", |endpoints| {
+        endpoints.metadata_mut().remove("labels");
+        endpoints.metadata_mut().remove("annotations");
+    });
+    cluster.settle();
+    assert_eq!(slices(&cluster, "db").len(), 1);
+    assert_eq!(slices(&cluster, "db")[0].json()["metadata"].get("annotations"), None);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_names() {
     let names = || {
         let mut cluster = Cluster::lab([deployment("web", 5), web_service()]);

@@ -3,6 +3,9 @@
 /// How alike two names must be: 1 is equal, 0 has nothing in common.
 const NEAR_ENOUGH: f64 = 0.6;
 
+/// Names that are shorter than this are alike too often.
+const SHORTEST_SLIP: usize = 4;
+
 /// A shorter name is the start of too many others to be a hint.
 const SHORTEST_PREFIX: usize = 3;
 
@@ -22,6 +25,16 @@ pub fn nearest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) 
     best.map(|(_, candidate)| candidate)
 }
 
+/// Whether one name may have been typed for the other: one error apart, and not in a digit, by which people tell names
+/// apart.
+pub fn is_slip_of(one: &str, other: &str) -> bool {
+    let without_digits = |name: &str| name.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    let length = one.chars().count().min(other.chars().count());
+    length >= SHORTEST_SLIP
+        && strsim::damerau_levenshtein(one, other) == 1
+        && without_digits(one) != without_digits(other)
+}
+
 fn likeness(wanted: &str, candidate: &str) -> f64 {
     let likeness = strsim::normalized_damerau_levenshtein(wanted, candidate);
     let unfinished = wanted.chars().count() >= SHORTEST_PREFIX && candidate.starts_with(wanted);
@@ -30,7 +43,23 @@ fn likeness(wanted: &str, candidate: &str) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use super::{is_slip_of, nearest};
+
+    #[test]
+    fn slips_of_the_finger() {
+        for (one, other, expected) in [
+            ("hname-svc-default", "hname-svx-default", true),
+            ("front", "fornt", true),
+            ("front", "fronts", true),
+            ("front", "front", false),
+            ("web-1", "web-2", false),
+            ("np-svc", "np-svc-v2", false),
+            ("web", "wbe", false),
+            ("back-end", "back-end2", false),
+        ] {
+            assert_eq!(is_slip_of(one, other), expected, "{one} {other}");
+        }
+    }
 
     #[test]
     fn typing_errors_find_what_was_meant() {

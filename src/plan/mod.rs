@@ -7,6 +7,7 @@ pub mod catalogue;
 pub mod names;
 mod planner;
 mod pods;
+mod resolution;
 mod services;
 pub mod topology;
 

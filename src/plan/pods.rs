@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Container as PodContainer, Pod as PodView, PodSpec};
 use serde_json::Value;
 
+use super::resolution::{self, Naming};
 use super::topology::ETH0;
 use super::{Machine, catalogue, names, services};
 use crate::desired::{Container, End, Pod, RestartPolicy, Route, Veth};
@@ -137,13 +138,7 @@ fn pod(
     let spec = view.spec.clone().unwrap_or_default();
     let grace = spec.termination_grace_period_seconds.and_then(|s| u64::try_from(s).ok()).unwrap_or(30);
     let deletion_grace = view.metadata.deletion_grace_period_seconds.and_then(|s| u64::try_from(s).ok());
-    let host_network = spec.host_network == Some(true);
-    let hostname = match &spec.hostname {
-        _ if host_network => node.name.clone(),
-        Some(hostname) => hostname.clone(),
-        // The kernel's limit is 64 bytes; the kubelet cuts at 63.
-        None => object.name().chars().take(63).collect::<String>().trim_end_matches(['-', '.']).to_string(),
-    };
+    let naming = Naming::of(object, &spec, &node.name);
     let containers = spec.containers.iter().map(|c| container(c, object, node, machine, service_links, &addresses));
     Pod {
         namespace: object.namespace().to_string(),
@@ -151,9 +146,9 @@ fn pod(
         uid: object.uid().to_string(),
         node: node.name.clone(),
         netns,
-        resolv_conf: resolv_conf(lab, &machine.resolv_conf, object.namespace(), &spec),
-        hosts: hosts(&hostname, &addresses, &spec),
-        hostname,
+        resolv_conf: resolution::resolv_conf(lab, &machine.resolv_conf, object.namespace(), &spec),
+        hosts: naming.hosts(&addresses, &spec),
+        hostname: naming.for_kernel(&spec),
         service_account: None,
         restart_policy: match spec.restart_policy.as_deref() {
             Some("Never") => RestartPolicy::Never,
@@ -275,99 +270,9 @@ fn expand_references(text: &str, known: &BTreeMap<&str, &str>) -> String {
     out
 }
 
-fn resolv_conf(lab: &Lab, machine: &str, namespace: &str, spec: &PodSpec) -> String {
-    let policy = spec.dns_policy.as_deref().unwrap_or("ClusterFirst");
-    let host_network = spec.host_network == Some(true);
-    let (mut servers, mut searches, mut options) = (Vec::new(), Vec::new(), Vec::new());
-    if policy == "ClusterFirstWithHostNet" || (policy == "ClusterFirst" && !host_network) {
-        let domain = "cluster.local";
-        servers.push(lab.api_and_dns_cluster_ips().1.to_string());
-        searches.extend([format!("{namespace}.svc.{domain}"), format!("svc.{domain}"), domain.to_string()]);
-        options.push("ndots:5".to_string());
-    } else if policy != "None" {
-        for line in machine.lines() {
-            let mut words = line.split_whitespace();
-            match words.next() {
-                Some("nameserver") => servers.extend(words.next().map(str::to_string)),
-                // The last such line counts.
-                Some("search" | "domain") => searches = words.map(str::to_string).collect(),
-                Some("options") => options.extend(words.map(str::to_string)),
-                _ => {}
-            }
-        }
-    }
-    if let Some(config) = &spec.dns_config {
-        servers.extend(config.nameservers.iter().flatten().cloned());
-        searches.extend(config.searches.iter().flatten().cloned());
-        for option in config.options.iter().flatten() {
-            let name = option.name.clone().unwrap_or_default();
-            options.retain(|o| o.split(':').next() != Some(name.as_str()));
-            options.push(option.value.as_ref().map_or(name.clone(), |value| format!("{name}:{value}")));
-        }
-    }
-    let mut text = String::new();
-    if !searches.is_empty() {
-        text.push_str(&format!("search {}\n", searches.join(" ")));
-    }
-    for server in servers {
-        text.push_str(&format!("nameserver {server}\n"));
-    }
-    if !options.is_empty() {
-        text.push_str(&format!("options {}\n", options.join(" ")));
-    }
-    text
-}
-
-fn hosts(hostname: &str, addresses: &[IpAddr], spec: &PodSpec) -> String {
-    let mut text = String::from(
-        "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
-         fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n",
-    );
-    for address in addresses {
-        text.push_str(&format!("{address}\t{hostname}\n"));
-    }
-    if let Some(aliases) = spec.host_aliases.as_ref().filter(|aliases| !aliases.is_empty()) {
-        text.push_str("\n# Entries added by HostAliases.\n");
-        for alias in aliases {
-            text.push_str(&format!(
-                "{}\t{}\n",
-                alias.ip,
-                alias.hostnames.iter().flatten().cloned().collect::<Vec<_>>().join("\t")
-            ));
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_pod_has_the_resolver_that_its_policy_says() {
-        let machine = "# made\ndomain a\nsearch b c\nnameserver 192.0.2.1\noptions edns0 ndots:2\n";
-        let of = |spec: serde_json::Value| {
-            resolv_conf(&Lab::default(), machine, "blue", &serde_json::from_value(spec).unwrap())
-        };
-        let cluster = "search blue.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\n\
-                       options ndots:5\n";
-        let own = "search b c\nnameserver 192.0.2.1\noptions edns0 ndots:2\n";
-        let containers = serde_json::json!([]);
-        for (policy, host_network, expected) in [
-            ("ClusterFirst", false, cluster),
-            ("ClusterFirst", true, own),
-            ("ClusterFirstWithHostNet", true, cluster),
-            ("Default", false, own),
-            ("None", false, ""),
-        ] {
-            let spec = serde_json::json!({"containers": containers, "dnsPolicy": policy, "hostNetwork": host_network});
-            assert_eq!(of(spec), expected, "{policy} {host_network}");
-        }
-        let config = serde_json::json!({"nameservers": ["192.0.2.9"], "searches": ["d"],
-            "options": [{"name": "ndots", "value": "1"}]});
-        let spec = serde_json::json!({"containers": containers, "dnsPolicy": "Default", "dnsConfig": config});
-        assert_eq!(of(spec), "search b c d\nnameserver 192.0.2.1\nnameserver 192.0.2.9\noptions edns0 ndots:1\n");
-    }
 
     #[test]
     fn references_are_expanded_as_the_kubelet_does() {

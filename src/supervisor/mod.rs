@@ -10,6 +10,7 @@ pub mod down;
 pub mod dry_run;
 mod interrupt;
 pub mod lock;
+mod resolver;
 pub mod start;
 pub mod status;
 pub mod up;
@@ -36,6 +37,7 @@ use crate::report::{Progress, Report, report};
 use crate::store::Store;
 use doors::Doors;
 use lock::Lock;
+use resolver::Resolver;
 use start::{Answer, Orders};
 
 /// How often the controllers look at the clock with nothing else to do.
@@ -188,7 +190,14 @@ impl Running {
             let report = report_now(&name, &objects, &progress);
             serde_json::to_value(report).unwrap_or_default()
         };
-        let mut api = Api::new(store, host, layout.clone()).with_lab_status(status).with_lab_is_settled(is_settled);
+        let resolver = Arc::new(Resolver::new(store.clone()));
+        let mut api = Api::new(store, host, layout.clone())
+            .with_lab_status(status)
+            .with_lab_is_settled(is_settled)
+            .with_resolver(move |query| {
+                let resolver = resolver.clone();
+                async move { resolver.ask(&query).await.map_err(|error| error.to_string()) }
+            });
         match pki.get() {
             Ok(authority) => api = api.with_tokens(authority.tokens.clone()),
             // The step that opens the door says it too, for `lab status`.

@@ -3,6 +3,7 @@
 mod applying;
 mod consistency;
 mod custom;
+mod dns;
 mod forwards;
 mod harness;
 mod kinds;

@@ -85,6 +85,11 @@ impl Cluster {
         self.services.get(namespace)?.get(name)
     }
 
+    /// The names of a namespace's Services.
+    pub fn names_in(&self, namespace: &str) -> impl Iterator<Item = &str> {
+        self.services.get(namespace).into_iter().flat_map(|of| of.keys().map(String::as_str))
+    }
+
     pub fn slices(&self, namespace: &str, service: &str) -> impl Iterator<Item = &Slice> {
         self.slices.get(namespace).and_then(|of| of.get(service)).into_iter().flat_map(BTreeMap::values)
     }

@@ -13,6 +13,8 @@ const LARGEST: usize = 4096;
 const LARGEST_OVER_TCP: usize = 65535;
 /// What this server says that it takes.
 const OUR_SIZE: u16 = 1232;
+/// The bit in the third byte of a message that says that it has been cut.
+const TRUNCATED: u8 = 0x02;
 /// The size of an OPT record without options.
 const OPT_SIZE: usize = 11;
 
@@ -30,7 +32,6 @@ pub struct Request {
     /// In the client's spelling, in which the reply repeats it.
     pub name: Name,
     pub qtype: Rtype,
-    pub transport: Transport,
     limit: usize,
     has_opt: bool,
 }
@@ -81,7 +82,7 @@ pub fn read(bytes: &[u8], transport: Transport) -> Incoming {
         Transport::Tcp => LARGEST_OVER_TCP,
     };
     let (name, qtype, class) = (question.qname().to_vec(), question.qtype(), question.qclass());
-    let request = Request { name, qtype, transport, limit, has_opt, message: message.clone() };
+    let request = Request { name, qtype, limit, has_opt, message: message.clone() };
     if version != 0 {
         return Incoming::Refused(write(&request, OptRcode::BADVERS, &Reply::failure(Rcode::NOERROR)));
     }
@@ -106,6 +107,20 @@ fn bare(message: &Message<Vec<u8>>, rcode: Rcode) -> Vec<u8> {
 
 pub fn reply(request: &Request, reply: &Reply) -> Vec<u8> {
     write(request, OptRcode::from(reply.rcode), reply)
+}
+
+/// Another server's reply as it is, or, where the client cannot take it, only its beginning: the client is to ask again
+/// over TCP.
+pub fn cut(request: &Request, reply: Message<Vec<u8>>) -> Vec<u8> {
+    if reply.as_slice().len() <= request.limit {
+        return reply.into_octets();
+    }
+    let mut short = write(request, OptRcode::from(reply.header().rcode()), &Reply::failure(reply.header().rcode()));
+    // The header's flags: a part of it was left out.
+    if let Some(flags) = short.get_mut(2) {
+        *flags |= TRUNCATED;
+    }
+    short
 }
 
 fn write(request: &Request, rcode: OptRcode, reply: &Reply) -> Vec<u8> {

@@ -5,15 +5,16 @@ mod answer;
 mod cluster;
 mod forward;
 mod message;
+mod missing;
 mod server;
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use futures_util::future::join_all;
 
 use self::forward::Forwarder;
+use self::missing::Missing;
 use self::server::Server;
 use super::kube::{Api, follow, list_all};
 use super::{AppletError, Ready, serve};
@@ -21,28 +22,24 @@ use crate::object::{KindRef, kind};
 
 const PROGRAM: &str = "coredns";
 const PORT: u16 = 53;
-const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// What the answers are made of.
 const KINDS: [KindRef; 3] = [&kind::NAMESPACE, &kind::SERVICE, &kind::ENDPOINT_SLICE];
 
 struct Options {
     port: u16,
-    /// `None`: what `/etc/resolv.conf` names.
-    forward: Option<SocketAddr>,
 }
 
 impl Options {
-    /// `-dns.port` as in the real program; `-forward ADDRESS:PORT` says where to ask for other names.
+    /// `-dns.port` as in the real program.
     fn read(args: &[String]) -> Result<Self, AppletError> {
-        let mut options = Options { port: PORT, forward: None };
+        let mut options = Options { port: PORT };
         let mut words = args.iter();
         while let Some(word) = words.next() {
             let usage = |what: &str| AppletError::Usage(format!("{word}: {what}"));
             let value = || words.clone().next().ok_or_else(|| usage("needs a value"));
             match word.as_str() {
                 "-dns.port" => options.port = value()?.parse().map_err(|_| usage("needs a port"))?,
-                "-forward" => options.forward = Some(value()?.parse().map_err(|_| usage("needs ADDRESS:PORT"))?),
                 // The lab has no Corefile; the manifests that people copy name one.
                 "-conf" => drop(value()?),
                 _ => return Err(usage("no such option")),
@@ -59,12 +56,8 @@ pub fn run(args: &[String], ready: Ready) -> Result<(), AppletError> {
     serve::until_told(move || {
         let tcp = serve::listen(PROGRAM, options.port, false)?.into_socket();
         let udp = serve::listen_udp(PROGRAM, options.port)?;
-        let forwarder = match options.forward {
-            Some(address) => Forwarder::new([address]),
-            // Without the file there is nobody to ask.
-            None => Forwarder::of_resolv_conf(&std::fs::read_to_string(RESOLV_CONF).unwrap_or_default()),
-        };
-        let server = Rc::new(Server { cluster: RefCell::default(), forwarder });
+        let (forwarder, missing) = (Forwarder::new(api.clone()), Rc::new(Missing::new(api.clone())));
+        let server = Rc::new(Server { cluster: RefCell::default(), forwarder, missing });
         Ok(async move {
             let tell = |kind, change| server.cluster.borrow_mut().change(kind, change);
             // Until then no question is even read, so that no first answer is wrong.

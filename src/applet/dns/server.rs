@@ -18,8 +18,9 @@ use tokio::time::timeout;
 
 use super::answer::{Answer, End, Entry, Name, answer};
 use super::cluster::Cluster;
-use super::forward::{Forwarder, framed};
+use super::forward::Forwarder;
 use super::message::{self, Incoming, Reply, Request, Transport};
+use super::missing::Missing;
 
 /// More clients over TCP than this wait in the backlog.
 const MOST_CONNECTIONS: usize = 256;
@@ -29,6 +30,7 @@ const IDLE: Duration = Duration::from_secs(10);
 pub struct Server {
     pub cluster: RefCell<Cluster>,
     pub forwarder: Forwarder,
+    pub missing: Rc<Missing>,
 }
 
 /// What is to be done about a request.
@@ -50,7 +52,10 @@ impl Server {
         let (rcode, authority) = match end {
             End::Found => (Rcode::NOERROR, None),
             End::NoData(soa) => (Rcode::NOERROR, Some(soa)),
-            End::NoName(soa) => (Rcode::NXDOMAIN, Some(soa)),
+            End::NoName(soa) => {
+                self.missing.note(&self.cluster.borrow(), &request.name);
+                (Rcode::NXDOMAIN, Some(soa))
+            }
             End::Elsewhere(name) => return Step::Ask(Box::new(request), answers, name),
         };
         let authority = authority.as_slice();
@@ -61,16 +66,15 @@ impl Server {
     /// The reply to a request whose name, or whose last alias, leads to `name`.
     async fn elsewhere(&self, request: &Request, mut answers: Vec<Entry>, name: &Name) -> Vec<u8> {
         if answers.is_empty() {
-            let answer = self.forwarder.ask(&request.message, request.transport).await;
-            return match answer {
-                Some(answer) => answer.into_octets(),
+            return match self.forwarder.ask(&request.message).await {
+                Some(answer) => message::cut(request, answer),
                 None => message::reply(request, &Reply::failure(Rcode::SERVFAIL)),
             };
         }
         // The alias is an answer even where its target cannot be found out.
         let mut rcode = Rcode::NOERROR;
         if let Some(query) = question(name, request.qtype)
-            && let Some(answer) = self.forwarder.ask(&query, Transport::Udp).await
+            && let Some(answer) = self.forwarder.ask(&query).await
         {
             if answer.header().rcode() == Rcode::NXDOMAIN {
                 rcode = Rcode::NXDOMAIN;
@@ -140,6 +144,12 @@ impl Server {
             timeout(IDLE, stream.write_all(&framed(&reply)?)).await??;
         }
     }
+}
+
+/// With its length before it, as it is sent over TCP.
+fn framed(message: &[u8]) -> io::Result<Vec<u8>> {
+    let length = u16::try_from(message.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    Ok([&length.to_be_bytes(), message].concat())
 }
 
 fn question(name: &Name, qtype: Rtype) -> Option<Message<Vec<u8>>> {

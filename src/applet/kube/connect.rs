@@ -173,9 +173,16 @@ impl Connection {
         body: Option<(&str, &Value)>,
     ) -> Result<Value, KubeError> {
         let asking = format!("{method} {path}");
+        let body = body.map(|(content_type, value)| (content_type, Bytes::from(value.to_string())));
         let response = self.send(method, path, body).await?;
         let body = collect(&asking, response).await?;
         serde_json::from_slice(&body).map_err(|error| KubeError::Broken { asking, reason: error.to_string() })
+    }
+
+    /// For what is not JSON: the body of the answer to these bytes.
+    pub async fn post_bytes(&mut self, path: &str, content_type: &str, bytes: Vec<u8>) -> Result<Bytes, KubeError> {
+        let response = self.send(Method::POST, path, Some((content_type, bytes.into()))).await?;
+        collect(&format!("POST {path}"), response).await
     }
 
     /// An answer that comes line by line, perhaps for ever: a watch.
@@ -189,7 +196,7 @@ impl Connection {
         &mut self,
         method: Method,
         path: &str,
-        body: Option<(&str, &Value)>,
+        body: Option<(&str, Bytes)>,
     ) -> Result<Response<Incoming>, KubeError> {
         let asking = format!("{method} {path}");
         let broken = |error: &dyn std::error::Error| KubeError::Broken { asking: asking.clone(), reason: chain(error) };
@@ -199,9 +206,9 @@ impl Connection {
             request = request.header(AUTHORIZATION, authorization);
         }
         let bytes = match body {
-            Some((content_type, value)) => {
+            Some((content_type, bytes)) => {
                 request = request.header(CONTENT_TYPE, content_type);
-                Bytes::from(value.to_string())
+                bytes
             }
             None => Bytes::new(),
         };

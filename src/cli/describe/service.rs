@@ -3,12 +3,11 @@
 use serde_json::Value;
 
 use super::Describer;
-use super::page::{Page, joined, list, number, or_none, pairs, shown, text};
+use super::page::{Page, joined, list, number, or_none, shown, text};
 use crate::cli::path::Query;
 use crate::cli::{Failure, hint};
-use crate::object::kind;
-use crate::object::nearest::nearest;
-use crate::object::selector::Selector;
+use crate::object::{Object, kind};
+use crate::report::{service_notes, slips};
 
 /// As many addresses as kubectl shows before it counts.
 const MOST_ENDPOINTS: usize = 3;
@@ -74,45 +73,45 @@ impl Describer<'_> {
         if number(service, "/spec/healthCheckNodePort") > 0 {
             page.field(0, "HealthCheck NodePort", number(service, "/spec/healthCheckNodePort").to_string());
         }
-        if let Some(hint) = self.why_no_pods(service).await? {
+        for hint in self.service_hints(service).await? {
             eprintln!("hint: {hint}");
         }
         Ok(())
     }
 
-    /// What to say about a selector that no pod has.
-    async fn why_no_pods(&self, service: &Value) -> Result<Option<String>, Failure> {
-        let Some(wanted) = service.pointer("/spec/selector").and_then(Value::as_object).filter(|s| !s.is_empty())
-        else {
-            return Ok(None);
-        };
-        let namespace = hint::namespace_of(service);
-        let pods = self.cx.client.items(&kind::POD, Some(namespace), &Query::new()).await?;
-        let selector = Selector::from_map(wanted);
-        let labels_of = |pod: &Value| pod.pointer("/metadata/labels").and_then(Value::as_object).cloned();
-        if pods.iter().any(|pod| selector.matches(labels_of(pod).as_ref())) {
-            return Ok(None);
+    async fn service_hints(&self, service: &Value) -> Result<Vec<String>, Failure> {
+        let Some(object) = Object::from_value(service.clone()) else { return Ok(Vec::new()) };
+        let namespace = Some(object.namespace());
+        let pods = self.cx.client.items(&kind::POD, namespace, &Query::new()).await?;
+        let pods: Vec<Object> = pods.into_iter().filter_map(Object::from_value).collect();
+        let mut hints = service_notes(&object, &pods.iter().collect::<Vec<_>>(), why_not_ready);
+        let is_alias = object.str_at(&["spec", "type"]) == Some("ExternalName");
+        let all = self.cx.client.items(&kind::ENDPOINTS, namespace, &Query::new()).await?;
+        let services: Vec<(&str, usize)> = all.iter().map(|e| (hint::name_of(e), addresses(e))).collect();
+        if !is_alias && services.iter().any(|(name, endpoints)| *name == object.name() && *endpoints == 0) {
+            let about = format!("Service {} ", object.name());
+            hints.extend(slips(&services).into_iter().filter(|hint| hint.starts_with(&about)));
         }
-        let mut in_use: Vec<String> = pods.iter().flat_map(|pod| pairs(pod.pointer("/metadata/labels"), "=")).collect();
-        in_use.retain(|label| !label.starts_with("pod-template-hash="));
-        in_use.sort();
-        in_use.dedup();
-        let wanted = pairs(service.pointer("/spec/selector"), "=");
-        Ok(Some(no_pods(hint::name_of(service), &wanted, &in_use)))
+        Ok(hints)
     }
 }
 
-fn no_pods(service: &str, wanted: &[String], in_use: &[String]) -> String {
-    let mut text = format!("Service {service} selects {}: 0 pods match.", wanted.join(","));
-    if in_use.is_empty() {
-        return text + " There are no pods with labels in this namespace";
+/// How many ready addresses there are.
+fn addresses(endpoints: &Value) -> usize {
+    list(endpoints, "/subsets").iter().map(|subset| list(subset, "/addresses").len()).sum()
+}
+
+/// In the words of its status; nothing about a pod that is ready, or may only need a moment.
+fn why_not_ready(pod: &Object) -> Option<String> {
+    let statuses = pod.at(&["status", "containerStatuses"]).and_then(Value::as_array);
+    let waiting = statuses.into_iter().flatten().find_map(|status| status.pointer("/state/waiting/reason")?.as_str());
+    if let Some(reason) = waiting.filter(|reason| !matches!(*reason, "ContainerCreating" | "PodInitializing")) {
+        return Some(reason.to_string());
     }
-    text += &format!(" Labels in use: {}", in_use.join(", "));
-    let missing = wanted.iter().find(|label| !in_use.contains(label));
-    if let Some(near) = missing.and_then(|label| nearest(label, in_use.iter().map(String::as_str))) {
-        text += &format!("; did you mean {near}?");
-    }
-    text
+    let conditions = pod.at(&["status", "conditions"]).and_then(Value::as_array);
+    let is_unscheduled = |c: &&Value| c["type"] == "PodScheduled" && c["status"] == "False";
+    let unscheduled = conditions.into_iter().flatten().find(is_unscheduled)?;
+    Some(text(unscheduled, "/reason").to_string())
 }
 
 fn or_tcp(protocol: &str) -> &str {
@@ -178,16 +177,5 @@ mod tests {
             "ports": [{"name": "http", "port": 80}, {"name": "https", "port": 443}]}]});
         assert_eq!(of_port(&object, "https"), "10.0.0.1:443,10.0.0.2:443,10.0.0.3:443 + 1 more...");
         assert_eq!(of_port(&object, ""), "");
-    }
-
-    #[test]
-    fn a_selector_without_pods_is_explained() {
-        let all = |labels: &[&str]| labels.iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(
-            no_pods("back-end", &all(&["label-test=lable-name"]), &all(&["app=web", "label-test=label-name"])),
-            "Service back-end selects label-test=lable-name: 0 pods match. Labels in use: app=web, label-test=label-name; did \
-             you mean label-test=label-name?"
-        );
-        assert!(no_pods("a", &all(&["b=c"]), &[]).ends_with("no pods with labels in this namespace"));
     }
 }
