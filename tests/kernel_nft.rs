@@ -74,7 +74,8 @@ fn endpoint(text: &str) -> (IpAddr, u16) {
 }
 
 fn backend(service: &str, endpoints: &[&str]) -> Backend {
-    Backend { service: service.to_string(), endpoints: endpoints.iter().map(|text| endpoint(text)).collect() }
+    let endpoints = endpoints.iter().map(|text| endpoint(text)).collect();
+    Backend { service: service.to_string(), endpoints, ..Backend::default() }
 }
 
 fn service(text: &str, protocol: Protocol) -> ServiceAddress {
@@ -129,6 +130,68 @@ fn services_answer_from_everywhere() {
     assert_eq!(get(&lab.client, "192.168.1.101:30080"), answer(server, GATEWAY), "from outside");
     assert_eq!(get(&lab.node, "127.0.0.1:30080"), Err(Failure::Refused), "loopback has no NodePorts");
     assert_eq!(get(other, "10.244.1.2:8080"), answer(server, "10.244.1.3"), "past the Service");
+}
+
+#[test]
+fn external_addresses_answer_from_everywhere() {
+    let mut lab = topology("external", 2);
+    let mut nat = web(&["10.244.1.2:8080"]);
+    let external = |endpoints: &[&str]| Backend { is_external: true, ..backend("default/web:http", endpoints) };
+    nat.services.insert(service("203.0.113.1:80", Protocol::Tcp), external(&["10.244.1.2:8080"]));
+    nat.services.insert(service("203.0.113.2:80", Protocol::Tcp), external(&[]));
+    nat.services.insert(service("192.168.1.101:80", Protocol::Tcp), external(&["10.244.1.2:8080"]));
+    lab.table.load(&Arc::new(nat)).unwrap();
+    to_the_node(&lab);
+    let [server, other] = lab.pods.as_slice() else { panic!("two pods") };
+    for source in [server, other, &lab.node, &lab.client] {
+        let from = &source.name;
+        assert_eq!(get(source, "203.0.113.1:80"), answer(server, GATEWAY), "from {from}");
+        assert_eq!(get(source, "192.168.1.101:80"), answer(server, GATEWAY), "the node's own, from {from}");
+        assert_eq!(get(source, "203.0.113.2:80"), Err(Failure::Refused), "no endpoints, from {from}");
+    }
+}
+
+/// Routes the external addresses there, as a balancer would.
+fn to_the_node(lab: &Topology) {
+    lab.client.sh(&format!("ip route add 203.0.113.0/24 via {NODE}"));
+    lab.node.sh("ip route add 203.0.113.0/24 dev eth0");
+}
+
+#[test]
+fn policy_local_keeps_the_client_and_stays_on_the_node() {
+    let mut lab = topology("local", 3);
+    to_the_node(&lab);
+    let [here, elsewhere, other] = lab.pods.as_slice() else { panic!("three pods") };
+    let outside = |local: &[&str]| {
+        let local = Some(local.iter().map(|text| endpoint(text)).collect());
+        // To be told apart: the Cluster policy's endpoint is another one than the node's own.
+        Backend { is_external: true, local, ..backend("default/web:http", &["10.244.1.3:8080"]) }
+    };
+    let with = |local: &[&str]| {
+        let mut nat = empty();
+        nat.services.insert(service("203.0.113.1:80", Protocol::Tcp), outside(local));
+        nat.node_ports.insert((Protocol::Tcp, 30080), Backend { is_external: false, ..outside(local) });
+        let inside = Backend { has_others: true, ..backend("default/web:http", local) };
+        nat.services.insert(service("10.96.0.10:80", Protocol::Tcp), inside);
+        Arc::new(nat)
+    };
+    lab.table.load(&with(&["10.244.1.2:8080"])).unwrap();
+    for to in ["203.0.113.1:80", "192.168.1.101:30080"] {
+        assert_eq!(get(&lab.client, to), answer(here, CLIENT), "{to} from outside, with its own address");
+        assert_eq!(get(other, to), answer(elsewhere, "10.244.1.4"), "{to} from a pod");
+        assert_eq!(get(&lab.node, to), answer(elsewhere, GATEWAY), "{to} from the node");
+    }
+    assert_eq!(get(other, "10.96.0.10:80"), answer(here, "10.244.1.4"));
+
+    lab.table.change(&with(&[])).unwrap();
+    for to in ["203.0.113.1:80", "192.168.1.101:30080"] {
+        assert_eq!(get(&lab.client, to), Err(Failure::Silence), "{to} from outside, nobody here");
+        assert_eq!(get(other, to), answer(elsewhere, "10.244.1.4"), "{to} from a pod");
+        assert_eq!(get(&lab.node, to), answer(elsewhere, GATEWAY), "{to} from the node");
+    }
+    for source in [other, &lab.node, &lab.client] {
+        assert_eq!(get(source, "10.96.0.10:80"), Err(Failure::Silence), "from {}", source.name);
+    }
 }
 
 /// As the API server, which runs on the network of its node.
@@ -298,6 +361,14 @@ fn nft_reads_what_is_loaded() {
     nat.services.insert(service("10.96.0.11:443", Protocol::Tcp), backend("default/empty:https", &[]));
     nat.pod_subnets.push("fd00:10:244::/56".parse().unwrap());
     nat.services.insert(service("[fd00::1]:53", Protocol::Udp), backend("default/six", &["[fd00:10:244::5]:53"]));
+    let local = Backend {
+        is_external: true,
+        local: Some([endpoint("10.244.1.3:8080")].into()),
+        ..backend("default/local", &["10.244.1.2:8080", "10.244.1.3:8080"])
+    };
+    nat.services.insert(service("203.0.113.1:80", Protocol::Tcp), local.clone());
+    nat.node_ports.insert((Protocol::Tcp, 30081), local.clone());
+    nat.node_ports.insert((Protocol::Tcp, 30082), Backend { local: Some([].into()), ..local });
     NatTable::open(node.open().as_fd()).unwrap().load(&Arc::new(nat)).unwrap();
 
     let listed = node.sh("nft list ruleset");
@@ -309,6 +380,14 @@ fn nft_reads_what_is_loaded() {
         r#"10.96.0.11 . tcp . 443 comment "default/empty:https" : goto reject-chain"#,
         r#"10.96.0.11 comment "default/empty""#,
         "10.244.1.2 . 10.244.1.2",
+        r#"203.0.113.1 . tcp . 80 comment "default/local" : goto external-local"#,
+        r#"203.0.113.1 . tcp . 80 comment "default/local" : goto endpoints-2"#,
+        r#"203.0.113.1 . tcp . 80 comment "default/local" : goto external-local-1"#,
+        r#"203.0.113.1 . tcp . 80 . 0 comment "default/local" : 10.244.1.3 . 8080"#,
+        r#"tcp . 30081 comment "default/local" : goto nodeport-local-1"#,
+        r#"tcp . 30082 comment "default/local" : drop"#,
+        "\tfib saddr type local ip daddr . meta l4proto . th dport vmap @external-cluster-policy",
+        "\tip saddr 10.244.0.0/16 meta l4proto . th dport vmap @nodeport-cluster-policy",
         r#"fd00::1 . udp . 53 . 0 comment "default/six" : fd00:10:244::5 . 53"#,
         "\tip daddr . meta l4proto . th dport vmap @service-ips\n",
         "\tfib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @service-nodeports\n",

@@ -8,6 +8,7 @@ pub mod names;
 mod planner;
 mod pods;
 mod services;
+mod tables;
 pub mod topology;
 
 pub use planner::Planner;

@@ -250,13 +250,8 @@ fn expr(out: &mut Vec<u8>, family: Family, expr: &Expr) {
             };
             attr::be32(out, 2, key as u32);
         }),
-        Expr::DestinationType { to } => named(out, "fib", |out| {
-            const ADDRESS_TYPE: u32 = 3;
-            const DESTINATION: u32 = 2;
-            register(out, 1, to);
-            attr::be32(out, 2, ADDRESS_TYPE);
-            attr::be32(out, 3, DESTINATION);
-        }),
+        Expr::SourceType { to } => address_type(out, 1, to),
+        Expr::DestinationType { to } => address_type(out, 2, to),
         Expr::Random { modulus, to } => named(out, "numgen", |out| {
             register(out, 1, to);
             attr::be32(out, 2, modulus);
@@ -322,6 +317,16 @@ fn expr(out: &mut Vec<u8>, family: Family, expr: &Expr) {
             }
         }),
     }
+}
+
+/// `which` is a bit: 1 for the source, 2 for the destination.
+fn address_type(out: &mut Vec<u8>, which: u32, to: Reg) {
+    const ADDRESS_TYPE: u32 = 3;
+    named(out, "fib", |out| {
+        register(out, 1, to);
+        attr::be32(out, 2, ADDRESS_TYPE);
+        attr::be32(out, 3, which);
+    });
 }
 
 fn meta(out: &mut Vec<u8>, key: libc::c_int, direction: u16, with: Reg) {

@@ -25,6 +25,8 @@ pub enum Expr {
     Conntrack { key: ConntrackKey, to: Reg },
     /// `fib daddr type`: 2 is an address of this machine.
     DestinationType { to: Reg },
+    /// `fib saddr type`.
+    SourceType { to: Reg },
     /// `numgen random mod N`.
     Random { modulus: u32, to: Reg },
     /// `register = (register & mask) ^ xor`.
@@ -92,7 +94,7 @@ pub enum Verdict {
 pub const STATE_NEW: u32 = 8;
 /// The bit of `ct status` for a translated destination.
 pub const STATUS_DNAT: u32 = 0x20;
-/// The value of `fib daddr type` for an address of this machine.
+/// The value of `fib daddr type` and `fib saddr type` for an address of this machine.
 pub const TYPE_LOCAL: u32 = 2;
 
 /// `ip saddr` or `ip6 saddr`.

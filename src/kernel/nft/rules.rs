@@ -10,7 +10,7 @@ use super::expr::{
     Answer, Comparison, ConntrackKey, Expr, Header, Into, Reg, STATE_NEW, STATUS_DNAT, TYPE_LOCAL, Verdict,
     destination, destination_port, source,
 };
-use super::op::{Chain, ChainSpec, Entry, Hook, Kind, Op, Rule, Set};
+use super::op::{Balancer, Chain, ChainSpec, Entry, Hook, Kind, Op, Rule, Set, Target};
 use super::value::{Family, Value};
 use crate::desired::{Nat, Protocol};
 
@@ -47,6 +47,8 @@ pub fn table(family: Family, nat: &Nat) -> Vec<Op<'static>> {
     chain(Chain::MarkFromOutside, None, "masquerade what comes from no pod");
     chain(Chain::Reject, None, "");
     chain(Chain::Services, None, "find the Service that a new connection is for");
+    chain(Chain::LocalExternals, None, "external addresses with policy Local");
+    chain(Chain::LocalNodePorts, None, "NodePorts with policy Local");
     chain(Chain::ServiceEndpointsCheck, None, "");
     chain(Chain::NodePortEndpointsCheck, None, "");
     chain(Chain::ClusterIpsCheck, None, "Service addresses that no rule above has translated");
@@ -75,6 +77,22 @@ pub fn table(family: Family, nat: &Nat) -> Vec<Op<'static>> {
 
     rule(Chain::Services, service_verdict(family, Set::ServiceIps), "");
     rule(Chain::Services, node_port_verdict(family, Set::ServiceNodePorts), "");
+    // Pods and the node do not go out and come back in: policy Local is not for them.
+    let mut by_policy = |chain, cluster: Vec<Expr>, local| {
+        for subnet in of_family(family, &nat.pod_subnets) {
+            let mut exprs = within(source(family, R0), Comparison::Equal, subnet);
+            exprs.extend_from_slice(&cluster);
+            rule(chain, exprs, "pods");
+        }
+        let mut exprs = vec![Expr::SourceType { to: R0 }];
+        exprs.push(compare(R0, Comparison::Equal, Value::EMPTY.native(TYPE_LOCAL), 4));
+        exprs.extend(cluster);
+        rule(chain, exprs, "this node");
+        rule(chain, local, "from outside");
+    };
+    let verdict = |set| service_verdict(family, set);
+    by_policy(Chain::LocalExternals, verdict(Set::ClusterExternals), verdict(Set::LocalExternals));
+    by_policy(Chain::LocalNodePorts, port_verdict(Set::ClusterNodePorts), port_verdict(Set::LocalNodePorts));
     rule(Chain::ServiceEndpointsCheck, service_verdict(family, Set::NoEndpointServices), "");
     rule(Chain::NodePortEndpointsCheck, node_port_verdict(family, Set::NoEndpointNodePorts), "");
     let known = vec![
@@ -124,6 +142,8 @@ pub fn table(family: Family, nat: &Nat) -> Vec<Op<'static>> {
         exprs.extend(jump(target));
         rule(chain, exprs, "");
     };
+    // An external address may be one of the node's own.
+    check(Chain::FilterInput, Chain::ServiceEndpointsCheck);
     check(Chain::FilterInput, Chain::NodePortEndpointsCheck);
     for chain in [Chain::FilterForward, Chain::FilterOutput] {
         check(chain, Chain::ServiceEndpointsCheck);
@@ -133,13 +153,19 @@ pub fn table(family: Family, nat: &Nat) -> Vec<Op<'static>> {
 }
 
 /// A chain that translates to one of `count` endpoints, with its rules.
-pub fn balancer(family: Family, chain: Chain) -> Vec<Op<'static>> {
-    let (count, mut key, map, marking, what) = match chain {
-        Chain::Endpoints(count) => {
-            (count, vec![destination(family, R0)], Set::ServiceEndpoints, Chain::MarkFromOutside, "ClusterIPs")
-        }
-        Chain::NodePorts(count) => (count, Vec::new(), Set::NodePortEndpoints, Chain::MarkForMasquerade, "NodePorts"),
-        _ => return Vec::new(),
+pub fn balancer(family: Family, balancer: Balancer) -> Vec<Op<'static>> {
+    let (map, marking, what) = match balancer.to {
+        Target::ClusterIp => (Set::ServiceEndpoints, Some(Chain::MarkFromOutside), "ClusterIPs"),
+        Target::External => (Set::ServiceEndpoints, Some(Chain::MarkForMasquerade), "external addresses"),
+        Target::LocalExternal => (Set::LocalEndpoints, None, "external addresses, here,"),
+        Target::NodePort => (Set::NodePortEndpoints, Some(Chain::MarkForMasquerade), "NodePorts"),
+        Target::NodePortFromInside => (Set::NodePortEndpoints, Some(Chain::MarkFromOutside), "NodePorts"),
+        Target::LocalNodePort => (Set::LocalNodePortEndpoints, None, "NodePorts, here,"),
+    };
+    let (chain, count) = (Chain::Balancer(balancer), balancer.count);
+    let mut key = match map {
+        Set::ServiceEndpoints | Set::LocalEndpoints => vec![destination(family, R0)],
+        _ => Vec::new(),
     };
     let Reg(next) = if key.is_empty() { R0 } else { Reg(family.address_len() as u8 / 4) };
     key.push(Expr::Transport { to: Reg(next) });
@@ -150,11 +176,10 @@ pub fn balancer(family: Family, chain: Chain) -> Vec<Op<'static>> {
 
     let plural = if count == 1 { "" } else { "s" };
     let comment = format!("{what} with {count} endpoint{plural}").into();
-    vec![
-        Op::AddChain(family, ChainSpec { name: chain, entry: None, comment }),
-        Op::AddRule(family, Rule { chain, exprs: jump(marking), comment: "" }),
-        Op::AddRule(family, Rule { chain, exprs: key, comment: "" }),
-    ]
+    let mut ops = vec![Op::AddChain(family, ChainSpec { name: chain, entry: None, comment })];
+    let rules = marking.map(jump).into_iter().chain([key]);
+    ops.extend(rules.map(|exprs| Op::AddRule(family, Rule { chain, exprs, comment: "" })));
+    ops
 }
 
 /// `ip daddr . meta l4proto . th dport vmap @set`
@@ -183,10 +208,13 @@ fn node_port_verdict(family: Family, set: Set) -> Vec<Expr> {
             exprs.push(compare(R0, Comparison::NotEqual, loopback, 16));
         }
     }
-    exprs.push(Expr::Transport { to: R0 });
-    exprs.push(destination_port(Reg(1)));
-    exprs.push(Expr::Lookup { set, key: R0, to: Into::Verdict });
+    exprs.extend(port_verdict(set));
     exprs
+}
+
+/// `meta l4proto . th dport vmap @set`
+fn port_verdict(set: Set) -> Vec<Expr> {
+    vec![Expr::Transport { to: R0 }, destination_port(Reg(1)), Expr::Lookup { set, key: R0, to: Into::Verdict }]
 }
 
 fn of_family(family: Family, subnets: &[IpNet]) -> impl Iterator<Item = &IpNet> {

@@ -298,11 +298,8 @@ impl Run<'_> {
                 };
                 self.load(to, &bits.to_ne_bytes());
             }
-            Expr::DestinationType { to } => {
-                const TYPE_UNICAST: u32 = 1;
-                let local = (self.surroundings.is_local)(self.packet.destination);
-                self.load(to, &if local { TYPE_LOCAL } else { TYPE_UNICAST }.to_ne_bytes());
-            }
+            Expr::SourceType { to } => self.load_type(self.packet.source, to),
+            Expr::DestinationType { to } => self.load_type(self.packet.destination, to),
             Expr::Random { modulus, to } => {
                 let number = (self.surroundings.choose)(modulus);
                 self.load(to, &number.to_ne_bytes());
@@ -330,6 +327,12 @@ impl Run<'_> {
             | Expr::SetMark { .. } => {}
         }
         Some(())
+    }
+
+    fn load_type(&mut self, address: IpAddr, to: Reg) {
+        const TYPE_UNICAST: u32 = 1;
+        let local = (self.surroundings.is_local)(address);
+        self.load(to, &if local { TYPE_LOCAL } else { TYPE_UNICAST }.to_ne_bytes());
     }
 
     /// An IP header of which only the addresses are filled in.

@@ -29,10 +29,8 @@ fn normal(model: &Model) -> Model {
     let mut model = model.clone();
     for table in model.tables.values_mut() {
         let led_to: BTreeSet<Chain> = table.sets.values().flat_map(BTreeMap::values).filter_map(target).collect();
-        table
-            .chains
-            .retain(|chain, _| !matches!(chain, Chain::Endpoints(_) | Chain::NodePorts(_)) || led_to.contains(chain));
-        for set in [Set::ServiceEndpoints, Set::NodePortEndpoints] {
+        table.chains.retain(|chain, _| !matches!(chain, Chain::Balancer(_)) || led_to.contains(chain));
+        for set in [Set::ServiceEndpoints, Set::NodePortEndpoints, Set::LocalEndpoints, Set::LocalNodePortEndpoints] {
             let sorted = sort_slots(table, set);
             table.sets.insert(set, sorted);
         }
@@ -88,6 +86,9 @@ fn random(rng: &mut StdRng) -> Nat {
         Backend {
             service: ["default/web:http", "default/web:https", "other/db"][rng.random_range(0..3)].to_string(),
             endpoints: (0..count).map(|_| (address(rng), 8080)).collect(),
+            is_external: rng.random_bool(0.3),
+            local: rng.random_bool(0.4).then(|| (0..count).map(|_| (address(rng), 8080)).skip(2).collect()),
+            has_others: rng.random_bool(0.2),
         }
     };
     for _ in 0..rng.random_range(0..8) {
@@ -143,7 +144,7 @@ fn model_refuses_what_the_kernel_refuses() {
     let lost = Op::DeleteElements(Family::Ip, Set::ClusterIps, vec![key, key]);
     assert!(model.commit(&[lost]).is_err(), "it is gone the second time");
     assert_eq!(model, before, "nothing of a refused transaction stays");
-    let data = Data::Verdict(Verdict::Goto(Chain::Endpoints(7)));
+    let data = Data::Verdict(Verdict::Goto(Chain::Balancer(Balancer { to: Target::ClusterIp, count: 7 })));
     let nowhere = Element { key: key.protocol(Protocol::Tcp).port(80), data, comment: "" };
     assert!(model.commit(&[Op::AddElements(Family::Ip, Set::ServiceIps, vec![nowhere])]).is_err(), "no such chain");
 }
