@@ -180,6 +180,18 @@ pub struct Backend {
     /// No `endpoints` means drop instead: there are some, on other nodes.
     #[serde(default, skip_serializing_if = "is_false")]
     pub has_others: bool,
+    /// Clients come back to the endpoint that they had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
+}
+
+/// `sessionAffinity: ClientIP` of one port of a Service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Affinity {
+    /// The port's ClusterIPs, one of each family: clients are remembered by them, whatever address they came to.
+    pub service: Vec<ServiceAddress>,
+    /// For how long after a client's last connection.
+    pub seconds: u32,
 }
 
 fn is_false(flag: &bool) -> bool {

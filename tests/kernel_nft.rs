@@ -10,11 +10,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Netns, sh};
 use nslab::chunked::Chunked;
-use nslab::desired::{Backend, Nat, Protocol, ServiceAddress};
+use nslab::desired::{Affinity, Backend, Nat, Protocol, ServiceAddress};
 use nslab::kernel::conntrack;
 use nslab::kernel::nft::{Changed, NatTable};
 use traffic::{Answer, Failure, ask, connect, dial, serve};
@@ -191,6 +191,64 @@ fn policy_local_keeps_the_client_and_stays_on_the_node() {
     }
     for source in [other, &lab.node, &lab.client] {
         assert_eq!(get(source, "10.96.0.10:80"), Err(Failure::Silence), "from {}", source.name);
+    }
+}
+
+#[test]
+fn clients_come_back_to_their_endpoint() {
+    let mut lab = topology("sticky", 4);
+    to_the_node(&lab);
+    let with = |endpoints: &[&str], seconds: u32| {
+        let affinity = Affinity { service: vec![service("10.96.0.10:80", Protocol::Tcp)], seconds };
+        let web = Backend { affinity: Some(affinity), ..backend("default/web:http", endpoints) };
+        let mut nat = empty();
+        nat.node_ports.insert((Protocol::Tcp, 30080), web.clone());
+        nat.services.insert(service("203.0.113.1:80", Protocol::Tcp), Backend { is_external: true, ..web.clone() });
+        nat.services.insert(service("10.96.0.10:80", Protocol::Tcp), web);
+        Arc::new(nat)
+    };
+    let ends = ["10.244.1.2:8080", "10.244.1.3:8080", "10.244.1.4:8080"];
+    let fronts = ["10.96.0.10:80", "203.0.113.1:80", "192.168.1.101:30080"];
+    let server = |source: &Netns, to: &str| get(source, to).unwrap().server;
+    lab.table.load(&with(&ends, 10800)).unwrap();
+    for source in [&lab.client, &lab.node, &lab.pods[3]] {
+        let first = server(source, fronts[0]);
+        for round in 0..8 {
+            // Among them the node, which has another source address for each: that is another client.
+            let fronts = if source.name.ends_with("node") { &fronts[..1] } else { &fronts[..] };
+            for front in fronts {
+                assert_eq!(server(source, front), first, "round {round} from {} to {front}", source.name);
+            }
+        }
+    }
+    let elements = |lab: &Topology| lab.node.sh("nft list map ip nslab affinity");
+    assert!(elements(&lab).contains("10.96.0.10 . tcp . 80 . 192.168.1.20 timeout 3h"), "{}", elements(&lab));
+
+    // The endpoint goes, and the others do not.
+    let had = server(&lab.client, fronts[0]);
+    let position = lab.pods.iter().position(|pod| pod.name == had).unwrap();
+    let left: Vec<&str> = ends.iter().enumerate().filter(|(at, _)| *at != position).map(|(_, end)| *end).collect();
+    lab.table.change(&with(&left, 10800)).unwrap();
+    let next = server(&lab.client, fronts[1]);
+    assert_ne!(next, had);
+    // Nor does the client go back when there is one again.
+    lab.table.change(&with(&ends, 10800)).unwrap();
+    for front in fronts.iter().cycle().take(12) {
+        assert_eq!(server(&lab.client, front), next, "{front}");
+    }
+
+    // With affinity off and on again, what was remembered is not in the way of another timeout.
+    lab.table.change(&Arc::new(web(&ends))).unwrap();
+    let mut seen: Vec<String> = (0..40).map(|_| server(&lab.client, fronts[0])).collect();
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 3, "no affinity: all of them");
+    lab.table.load(&with(&ends, 1)).unwrap();
+    server(&lab.client, fronts[0]);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while elements(&lab).contains("192.168.1.20") {
+        assert!(Instant::now() < deadline, "the entry outlives its second:\n{}", elements(&lab));
+        std::thread::yield_now();
     }
 }
 

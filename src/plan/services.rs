@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use serde_json::Value;
 
-use crate::desired::{Backend, Nat, Protocol, ServiceAddress};
+use crate::desired::{Affinity, Backend, Nat, Protocol, ServiceAddress};
 use crate::object::lab::Lab;
 use crate::object::{Key, Object, Snapshot, kind};
 
@@ -126,6 +126,10 @@ pub fn fronts<'a>(snapshot: &Snapshot, service: &Object, slices: impl Iterator<I
         let has_outside = node_port.is_some() || !external_ips.is_empty();
         let by_node = (inside_local || outside_local && has_outside).then(|| Arc::new(serving.by_node.clone()));
         fronts.nodes.extend(by_node.iter().flat_map(|by_node| by_node.keys().cloned()));
+        let affinity = affinity_seconds(spec).map(|seconds| Affinity {
+            service: cluster_ips.iter().map(|ip| ServiceAddress { address: *ip, protocol, port: number }).collect(),
+            seconds,
+        });
         // Of one family, where the front is.
         let of = |address: Option<&IpAddr>, is_external: bool| {
             let policy_local = if is_external { outside_local } else { inside_local };
@@ -137,6 +141,7 @@ pub fn fronts<'a>(snapshot: &Snapshot, service: &Object, slices: impl Iterator<I
                 endpoints: if policy_local && !is_external { Endpoints::new() } else { all },
                 is_external,
                 local: (policy_local && is_external).then(Endpoints::new),
+                affinity: affinity.clone(),
             };
             Front { elsewhere, by_node: by_node.clone().filter(|_| policy_local), family: address.map(IpAddr::is_ipv4) }
         };
@@ -152,6 +157,16 @@ pub fn fronts<'a>(snapshot: &Snapshot, service: &Object, slices: impl Iterator<I
         }
     }
     fronts
+}
+
+/// For how long a client comes back to the endpoint that it had.
+fn affinity_seconds(spec: &ServiceSpec) -> Option<u32> {
+    const DEFAULT: i32 = 10800;
+    if spec.session_affinity.as_deref() != Some("ClientIP") {
+        return None;
+    }
+    let config = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
+    u32::try_from(config.and_then(|client| client.timeout_seconds).unwrap_or(DEFAULT)).ok()
 }
 
 /// The addresses by which the world outside knows the Service.
@@ -329,6 +344,29 @@ mod tests {
     #[test]
     fn a_deleted_pod_gets_no_new_connection_even_while_its_slice_names_it() {
         assert_eq!(reached(false), ["10.244.1.2"]);
+    }
+
+    #[test]
+    fn session_affinity_is_kept_by_cluster_ip() {
+        let affinity = |fields: Value| {
+            let mut service = json!({"apiVersion": "v1", "kind": "Service",
+                "metadata": {"name": "web", "namespace": "default"},
+                "spec": {"type": "NodePort", "clusterIP": "10.96.0.20", "ports": [{"port": 80, "nodePort": 30080}]}});
+            for (field, value) in fields.as_object().unwrap() {
+                service["spec"][field] = value.clone();
+            }
+            let snapshot: Snapshot = Object::from_value(service).into_iter().collect();
+            let desired = plan("lab", &snapshot, &Machine::default()).unwrap();
+            let nat = &desired.nat["lab.w1-k8s"];
+            let fronts: Vec<_> = nat.services.values().chain(nat.node_ports.values()).collect();
+            assert!(fronts.len() == 2 && fronts[0].affinity == fronts[1].affinity, "{fronts:?}");
+            fronts[0].affinity.as_ref().map(|affinity| (affinity.service[0].address.to_string(), affinity.seconds))
+        };
+        assert_eq!(affinity(json!({"sessionAffinity": "None"})), None);
+        let by = |seconds| Some(("10.96.0.20".to_string(), seconds));
+        assert_eq!(affinity(json!({"sessionAffinity": "ClientIP"})), by(10800));
+        let config = json!({"clientIP": {"timeoutSeconds": 7}});
+        assert_eq!(affinity(json!({"sessionAffinity": "ClientIP", "sessionAffinityConfig": config})), by(7));
     }
 
     #[test]

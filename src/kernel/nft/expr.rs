@@ -35,6 +35,11 @@ pub enum Expr {
     Compare { register: Reg, op: Comparison, with: Value, len: u32 },
     /// Goes on with the rule when the set has the key that begins at `key`; a map's value goes `to` where it says.
     Lookup { set: Set, key: Reg, to: Into },
+    /// `update @map`: puts what begins at `data` for the key that begins at `key`, or when there is the key leaves its
+    /// data as it is, and lets it last for so long from now. Goes on with the rule unless the map is full.
+    Remember { map: Set, key: Reg, data: Reg, seconds: u32 },
+    /// `delete @map`. The kernel wants to be told data here, too.
+    Forget { map: Set, key: Reg, data: Reg },
     /// Decides what happens next.
     Verdict(Verdict),
     /// Translates the destination to the address and port in these registers.

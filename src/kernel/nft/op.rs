@@ -82,7 +82,12 @@ impl Chain {
             Chain::Services => "services",
             Chain::LocalExternals => "external-local",
             Chain::LocalNodePorts => "nodeport-local",
-            Chain::Balancer(Balancer { to, count }) => return Cow::Owned(format!("{}-{count}", to.name())),
+            Chain::Balancer(Balancer { to, count, affinity: None }) => {
+                return Cow::Owned(format!("{}-{count}", to.name()));
+            }
+            Chain::Balancer(Balancer { to, count, affinity: Some(seconds) }) => {
+                return Cow::Owned(format!("{}-{count}-affinity-{seconds}", to.name()));
+            }
             Chain::MarkFromOutside => "mark-from-outside",
             Chain::MarkForMasquerade => "mark-for-masquerade",
             Chain::ServiceEndpointsCheck => "service-endpoints-check",
@@ -104,6 +109,8 @@ impl fmt::Display for Chain {
 pub struct Balancer {
     pub to: Target,
     pub count: u32,
+    /// For how many seconds clients come back to the endpoint that they had.
+    pub affinity: Option<u32>,
 }
 
 /// What a connection is made to, and by whom, as far as that makes a difference to how it is translated.
@@ -192,6 +199,13 @@ pub enum Set {
     ClusterNodePorts,
     LocalNodePorts,
     LocalNodePortEndpoints,
+    Affinity,
+    AffinityServices,
+    AffinityNodePorts,
+    AffinityServiceEndpoints,
+    AffinityLocalEndpoints,
+    AffinityNodePortEndpoints,
+    AffinityLocalNodePortEndpoints,
 }
 
 /// What a part of a key or of a map's value is.
@@ -214,6 +228,7 @@ pub enum DataSpec {
 }
 
 impl Set {
+    /// What is there from the start.
     pub const ALL: [Set; 14] = [
         Set::ServiceIps,
         Set::ServiceEndpoints,
@@ -231,6 +246,22 @@ impl Set {
         Set::LocalNodePortEndpoints,
     ];
 
+    /// What is made when the first Service wants session affinity.
+    pub const AFFINITY: [Set; 7] = [
+        Set::Affinity,
+        Set::AffinityServices,
+        Set::AffinityNodePorts,
+        Set::AffinityServiceEndpoints,
+        Set::AffinityLocalEndpoints,
+        Set::AffinityNodePortEndpoints,
+        Set::AffinityLocalNodePortEndpoints,
+    ];
+
+    /// Rules put elements into it, and time takes them out.
+    pub fn is_dynamic(self) -> bool {
+        self == Set::Affinity
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Set::ServiceIps => "service-ips",
@@ -247,6 +278,13 @@ impl Set {
             Set::ClusterNodePorts => "nodeport-cluster-policy",
             Set::LocalNodePorts => "nodeport-local-policy",
             Set::LocalNodePortEndpoints => "nodeport-local-endpoints",
+            Set::Affinity => "affinity",
+            Set::AffinityServices => "affinity-services",
+            Set::AffinityNodePorts => "affinity-nodeports",
+            Set::AffinityServiceEndpoints => "affinity-service-endpoints",
+            Set::AffinityLocalEndpoints => "affinity-local-endpoints",
+            Set::AffinityNodePortEndpoints => "affinity-nodeport-endpoints",
+            Set::AffinityLocalNodePortEndpoints => "affinity-nodeport-local-endpoints",
         }
     }
 
@@ -266,6 +304,15 @@ impl Set {
             Set::ClusterNodePorts => "NodePorts with policy Local, for pods and this node",
             Set::LocalNodePorts => "NodePorts with policy Local, for clients outside",
             Set::LocalNodePortEndpoints => "the endpoints on this node of NodePorts with policy Local",
+            Set::Affinity => "the endpoint that a client had of a Service",
+            Set::AffinityServices => "addresses of Services with affinity, by the ClusterIP",
+            Set::AffinityNodePorts => "NodePorts of Services with affinity, by the ClusterIP",
+            Set::AffinityServiceEndpoints => "endpoints that a client may come back to",
+            Set::AffinityLocalEndpoints => "endpoints on this node that a client may come back to",
+            Set::AffinityNodePortEndpoints => "endpoints that a client of a NodePort may come back to",
+            Set::AffinityLocalNodePortEndpoints => {
+                "endpoints on this node that a client of a NodePort may come back to"
+            }
         }
     }
 
@@ -280,6 +327,11 @@ impl Set {
                 &[Protocol, Port]
             }
             Set::NodePortEndpoints | Set::LocalNodePortEndpoints => &[Protocol, Port, Index],
+            Set::Affinity => &[Address, Protocol, Port, Address],
+            Set::AffinityServices => &[Address, Protocol, Port],
+            Set::AffinityNodePorts => &[Protocol, Port],
+            Set::AffinityServiceEndpoints | Set::AffinityLocalEndpoints => &[Address, Protocol, Port, Address, Port],
+            Set::AffinityNodePortEndpoints | Set::AffinityLocalNodePortEndpoints => &[Protocol, Port, Address, Port],
             Set::ClusterIps => &[Address],
             Set::Hairpin => &[Address, Address],
         }
@@ -298,7 +350,16 @@ impl Set {
             Set::ServiceEndpoints | Set::NodePortEndpoints | Set::LocalEndpoints | Set::LocalNodePortEndpoints => {
                 DataSpec::Fields(&[Field::Address, Field::Port])
             }
-            Set::ClusterIps | Set::Hairpin => DataSpec::None,
+            Set::Affinity => DataSpec::Fields(&[Field::Address, Field::Port]),
+            Set::AffinityServices | Set::AffinityNodePorts => {
+                DataSpec::Fields(&[Field::Address, Field::Protocol, Field::Port])
+            }
+            Set::ClusterIps
+            | Set::Hairpin
+            | Set::AffinityServiceEndpoints
+            | Set::AffinityLocalEndpoints
+            | Set::AffinityNodePortEndpoints
+            | Set::AffinityLocalNodePortEndpoints => DataSpec::None,
         }
     }
 }

@@ -2,6 +2,8 @@
 //! They are kube-proxy's behaviour in nftables mode, over maps instead of a chain for each Service, and the one rule that
 //! network plugins add: pods go out under their node's address.
 
+pub mod affinity;
+
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -163,23 +165,44 @@ pub fn balancer(family: Family, balancer: Balancer) -> Vec<Op<'static>> {
         Target::LocalNodePort => (Set::LocalNodePortEndpoints, None, "NodePorts, here,"),
     };
     let (chain, count) = (Chain::Balancer(balancer), balancer.count);
-    let mut key = match map {
-        Set::ServiceEndpoints | Set::LocalEndpoints => vec![destination(family, R0)],
-        _ => Vec::new(),
-    };
-    let Reg(next) = if key.is_empty() { R0 } else { Reg(family.address_len() as u8 / 4) };
-    key.push(Expr::Transport { to: Reg(next) });
-    key.push(destination_port(Reg(next + 1)));
-    key.push(Expr::Random { modulus: count.max(1), to: Reg(next + 2) });
-    key.push(Expr::Lookup { set: map, key: R0, to: Into::Register(R0) });
-    key.push(Expr::Dnat { address: R0, port: Reg(family.address_len() as u8 / 4) });
-
     let plural = if count == 1 { "" } else { "s" };
     let comment = format!("{what} with {count} endpoint{plural}").into();
     let mut ops = vec![Op::AddChain(family, ChainSpec { name: chain, entry: None, comment })];
-    let rules = marking.map(jump).into_iter().chain([key]);
-    ops.extend(rules.map(|exprs| Op::AddRule(family, Rule { chain, exprs, comment: "" })));
+    let mut rule = |exprs, comment| ops.push(Op::AddRule(family, Rule { chain, exprs, comment }));
+    if let Some(marking) = marking {
+        rule(jump(marking), "");
+    }
+    if let Some(seconds) = balancer.affinity {
+        let affinity = affinity::Affinity { family, map, count, seconds };
+        rule(affinity.come_back(), "clients that were here before");
+        rule(affinity.choose(), "clients that come first, or whose endpoint is gone");
+    }
+    let next = Reg(family.address_len() as u8 / 4);
+    let mut exprs = pick(family, map, count, R0);
+    exprs.push(Expr::Dnat { address: R0, port: next });
+    rule(exprs, if balancer.affinity.is_some() { "no more clients can be remembered" } else { "" });
     ops
+}
+
+/// Loads one of `count` endpoints of the packet's destination from `map`.
+fn pick(family: Family, map: Set, count: u32, to: Reg) -> Vec<Expr> {
+    let (mut exprs, next) = front(family, map, R0);
+    exprs.push(Expr::Random { modulus: count.max(1), to: next });
+    exprs.push(Expr::Lookup { set: map, key: R0, to: Into::Register(to) });
+    exprs
+}
+
+/// The packet's destination as the keys of an endpoint map begin with it, and the register after it.
+fn front(family: Family, map: Set, Reg(at): Reg) -> (Vec<Expr>, Reg) {
+    let mut exprs = Vec::new();
+    let mut next = at;
+    if matches!(map, Set::ServiceEndpoints | Set::LocalEndpoints) {
+        exprs.push(destination(family, Reg(at)));
+        next += family.address_len() as u8 / 4;
+    }
+    exprs.push(Expr::Transport { to: Reg(next) });
+    exprs.push(destination_port(Reg(next + 1)));
+    (exprs, Reg(next + 2))
 }
 
 /// `ip daddr . meta l4proto . th dport vmap @set`

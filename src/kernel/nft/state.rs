@@ -25,6 +25,8 @@ pub struct State {
     /// The chains for a number of endpoints. They stay when nothing needs them any more: before Linux 6.2 a chain
     /// cannot be deleted in the transaction that deletes the last element that names it.
     balancers: BTreeSet<(Family, Balancer)>,
+    /// Where the sets for session affinity are made.
+    with_affinity: BTreeSet<Family>,
 }
 
 impl State {
@@ -36,7 +38,12 @@ impl State {
             ops.extend([Op::AddTable(*family), Op::DeleteTable(*family)]);
             ops.extend(rules::table(*family, nat));
         }
-        let mut state = State { nat: Arc::default(), moved: BTreeMap::new(), balancers: BTreeSet::new() };
+        let mut state = State {
+            nat: Arc::default(),
+            moved: BTreeMap::new(),
+            balancers: BTreeSet::new(),
+            with_affinity: BTreeSet::new(),
+        };
         ops.extend(state.elements(nat));
         state.nat = nat.clone();
         (ops, state)
@@ -90,7 +97,7 @@ impl State {
             let wanted = after.hairpin.contains(address);
             edit.replace(at, key, !wanted, wanted.then_some(Element { key, data: Data::None, comment: "" }));
         }
-        edit.ops(&mut self.balancers)
+        edit.ops(&mut self.balancers, &mut self.with_affinity)
     }
 
     /// What changes for one address and port.
@@ -115,6 +122,17 @@ impl State {
                 });
                 edit.replace((front.family(), front.endpoints_set(pool)), key, old.is_some(), element);
             }
+            let held_known = old.filter(|old| front.affinity(old).is_some()).map_or(&[][..], |_| &held);
+            let known = new.filter(|new| front.affinity(new).is_some()).map_or(&[][..], |_| &slots);
+            let set = rules::affinity::sets(front.endpoints_set(pool)).1;
+            let key = |(address, port): &Endpoint| front.key().address(*address).port(*port);
+            for endpoint in held_known.iter().filter(|endpoint| renamed || !known.contains(endpoint)) {
+                edit.replace((front.family(), set), key(endpoint), true, None);
+            }
+            for endpoint in known.iter().filter(|endpoint| renamed || !held_known.contains(endpoint)) {
+                let element = Element { key: key(endpoint), data: Data::None, comment };
+                edit.replace((front.family(), set), key(endpoint), false, Some(element));
+            }
             (*had, *has) = (held.len(), slots.len());
             if slots.is_sorted() {
                 self.moved.remove(&(front, pool));
@@ -129,12 +147,12 @@ impl State {
         for (set, _) in old_entries.iter().flatten().filter(|old| renamed || !new_entries.contains(&Some(**old))) {
             edit.replace((front.family(), *set), key, true, None);
         }
-        for (set, verdict) in new_entries.iter().flatten() {
-            if renamed || !old_entries.contains(&Some((*set, *verdict))) {
-                if let Verdict::Goto(Chain::Balancer(balancer)) = verdict {
+        for (set, data) in new_entries.iter().flatten() {
+            if renamed || !old_entries.contains(&Some((*set, *data))) {
+                if let Data::Verdict(Verdict::Goto(Chain::Balancer(balancer))) = data {
                     edit.balancers.insert((front.family(), *balancer));
                 }
-                let element = Element { key, data: Data::Verdict(*verdict), comment };
+                let element = Element { key, data: *data, comment };
                 edit.replace((front.family(), *set), key, false, Some(element));
             }
         }
@@ -165,8 +183,8 @@ impl Pool {
     const ALL: [Pool; 2] = [Pool::All, Pool::Local];
 }
 
-/// An element of a verdict map: all of a front's have the same key.
-type Verdicts = [Option<(Set, Verdict)>; 3];
+/// What maps have for a front, by the same key.
+type Entries = [Option<(Set, Data)>; 4];
 
 impl Front {
     fn family(self) -> Family {
@@ -204,35 +222,49 @@ impl Front {
         }
     }
 
-    /// The maps that have it when it has so many endpoints, and so many of them here, and where they lead.
-    fn entries(self, backend: &Backend, [all, local]: [usize; 2]) -> Verdicts {
+    /// What clients are remembered by, and for how long.
+    fn affinity(self, backend: &Backend) -> Option<(&ServiceAddress, u32)> {
+        let affinity = backend.affinity.as_ref()?;
+        let service = affinity.service.iter().find(|service| Family::of(&service.address) == self.family())?;
+        Some((service, affinity.seconds))
+    }
+
+    /// The maps that have it when it has so many endpoints, and so many of them here, and what they have.
+    fn entries(self, backend: &Backend, [all, local]: [usize; 2]) -> Entries {
+        let affinity = self.affinity(backend);
         let is_service = matches!(self, Front::Service(_));
         let pick = |service, node_port| if is_service { service } else { node_port };
         let front = pick(Set::ServiceIps, Set::ServiceNodePorts);
         let nowhere = pick(Set::NoEndpointServices, Set::NoEndpointNodePorts);
         let balance = |service, node_port, count: usize| {
             let to = if is_service { service } else { node_port };
-            Verdict::Goto(Chain::Balancer(Balancer { to, count: count as u32 }))
+            let affinity = affinity.map(|(_, seconds)| seconds);
+            Data::Verdict(Verdict::Goto(Chain::Balancer(Balancer { to, count: count as u32, affinity })))
         };
         if all == 0 {
             let verdict = if backend.has_others { Verdict::Drop } else { Verdict::Goto(Chain::Reject) };
-            return [Some((nowhere, verdict)), None, None];
+            return [Some((nowhere, Data::Verdict(verdict))), None, None, None];
         }
+        let remembered = affinity.map(|(service, _)| {
+            let service = Value::EMPTY.address(service.address).protocol(service.protocol).port(service.port);
+            (pick(Set::AffinityServices, Set::AffinityNodePorts), Data::Value(service))
+        });
         if backend.local.is_none() {
             let service = if backend.is_external { Target::External } else { Target::ClusterIp };
-            return [Some((front, balance(service, Target::NodePort, all))), None, None];
+            return [Some((front, balance(service, Target::NodePort, all))), remembered, None, None];
         }
         let by_policy = if is_service { Chain::LocalExternals } else { Chain::LocalNodePorts };
         let inside = balance(Target::ClusterIp, Target::NodePortFromInside, all);
         let outside = match local {
-            0 => (nowhere, Verdict::Drop),
+            0 => (nowhere, Data::Verdict(Verdict::Drop)),
             _ => {
                 let set = pick(Set::LocalExternals, Set::LocalNodePorts);
                 (set, balance(Target::LocalExternal, Target::LocalNodePort, local))
             }
         };
         [
-            Some((front, Verdict::Goto(by_policy))),
+            Some((front, Data::Verdict(Verdict::Goto(by_policy)))),
+            remembered,
             Some((pick(Set::ClusterExternals, Set::ClusterNodePorts), inside)),
             Some(outside),
         ]
@@ -299,10 +331,17 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Chains come first, for the elements that lead to them; deleting comes before adding, since an element cannot
+    /// Sets and chains come first, for the elements that lead to them; deleting comes before adding, since an element cannot
     /// be overwritten.
-    fn ops(self, balancers: &mut BTreeSet<(Family, Balancer)>) -> Vec<Op<'a>> {
+    fn ops(self, balancers: &mut BTreeSet<(Family, Balancer)>, with_affinity: &mut BTreeSet<Family>) -> Vec<Op<'a>> {
         let mut ops = Vec::new();
+        let of_chains = self.balancers.iter().filter(|(_, balancer)| balancer.affinity.is_some());
+        let of_elements = self.added.keys().filter(|(_, set)| Set::AFFINITY.contains(set));
+        for family in of_chains.map(|(family, _)| family).chain(of_elements.map(|(family, _)| family)) {
+            if with_affinity.insert(*family) {
+                ops.extend(Set::AFFINITY.map(|set| Op::AddSet(*family, set)));
+            }
+        }
         for (family, balancer) in self.balancers {
             if balancers.insert((family, balancer)) {
                 ops.extend(rules::balancer(family, balancer));

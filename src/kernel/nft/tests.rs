@@ -145,5 +145,8 @@ fn chains_for_a_number_of_endpoints_are_shared() {
     let model = Model::of(&Arc::new(nat)).unwrap();
     let chains: Vec<Chain> = model.tables[&Family::Ip].chains.keys().copied().collect();
     let balancers: Vec<Chain> = chains.into_iter().filter(|chain| matches!(chain, Chain::Balancer(_))).collect();
-    assert_eq!(balancers, [Target::ClusterIp, Target::NodePort].map(|to| Chain::Balancer(Balancer { to, count: 2 })));
+    assert_eq!(
+        balancers,
+        [Target::ClusterIp, Target::NodePort].map(|to| Chain::Balancer(Balancer { to, count: 2, affinity: None }))
+    );
 }
