@@ -148,7 +148,7 @@ pub struct Nat {
     pub pod_subnets: Vec<IpNet>,
     /// Addresses in here that are no Service's are dropped.
     pub service_subnets: Vec<IpNet>,
-    /// ClusterIPs and ports. A known address on another port is rejected.
+    /// ClusterIPs and external addresses, and their ports. A ClusterIP on another port is rejected.
     pub services: Chunked<ServiceAddress, Backend>,
     /// Ports of every local address of the node (127/8 excepted).
     pub node_ports: Chunked<(Protocol, u16), Backend>,
@@ -165,11 +165,37 @@ pub struct ServiceAddress {
 }
 
 /// Where connections to one port of a Service go; nowhere means: reject.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backend {
     /// `default/web:http`, for comments.
     pub service: String,
     pub endpoints: BTreeSet<(IpAddr, u16)>,
+    /// The address is no ClusterIP, but one of the world outside: its clients are masqueraded as a NodePort's are.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_external: bool,
+    /// Where what comes from outside goes, keeping its source, under `externalTrafficPolicy: Local`; nowhere means:
+    /// drop. Pods and the node itself go to `endpoints`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<BTreeSet<(IpAddr, u16)>>,
+    /// No `endpoints` means drop instead: there are some, on other nodes.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub has_others: bool,
+    /// Clients come back to the endpoint that they had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
+}
+
+/// `sessionAffinity: ClientIP` of one port of a Service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Affinity {
+    /// The port's ClusterIPs, one of each family: clients are remembered by them, whatever address they came to.
+    pub service: Vec<ServiceAddress>,
+    /// For how long after a client's last connection.
+    pub seconds: u32,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 // ---- processes and mounts ------------------------------------------------------------------------------------------

@@ -10,11 +10,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Netns, sh};
 use nslab::chunked::Chunked;
-use nslab::desired::{Backend, Nat, Protocol, ServiceAddress};
+use nslab::desired::{Affinity, Backend, Nat, Protocol, ServiceAddress};
 use nslab::kernel::conntrack;
 use nslab::kernel::nft::{Changed, NatTable};
 use traffic::{Answer, Failure, ask, connect, dial, serve};
@@ -74,7 +74,8 @@ fn endpoint(text: &str) -> (IpAddr, u16) {
 }
 
 fn backend(service: &str, endpoints: &[&str]) -> Backend {
-    Backend { service: service.to_string(), endpoints: endpoints.iter().map(|text| endpoint(text)).collect() }
+    let endpoints = endpoints.iter().map(|text| endpoint(text)).collect();
+    Backend { service: service.to_string(), endpoints, ..Backend::default() }
 }
 
 fn service(text: &str, protocol: Protocol) -> ServiceAddress {
@@ -129,6 +130,126 @@ fn services_answer_from_everywhere() {
     assert_eq!(get(&lab.client, "192.168.1.101:30080"), answer(server, GATEWAY), "from outside");
     assert_eq!(get(&lab.node, "127.0.0.1:30080"), Err(Failure::Refused), "loopback has no NodePorts");
     assert_eq!(get(other, "10.244.1.2:8080"), answer(server, "10.244.1.3"), "past the Service");
+}
+
+#[test]
+fn external_addresses_answer_from_everywhere() {
+    let mut lab = topology("external", 2);
+    let mut nat = web(&["10.244.1.2:8080"]);
+    let external = |endpoints: &[&str]| Backend { is_external: true, ..backend("default/web:http", endpoints) };
+    nat.services.insert(service("203.0.113.1:80", Protocol::Tcp), external(&["10.244.1.2:8080"]));
+    nat.services.insert(service("203.0.113.2:80", Protocol::Tcp), external(&[]));
+    nat.services.insert(service("192.168.1.101:80", Protocol::Tcp), external(&["10.244.1.2:8080"]));
+    lab.table.load(&Arc::new(nat)).unwrap();
+    to_the_node(&lab);
+    let [server, other] = lab.pods.as_slice() else { panic!("two pods") };
+    for source in [server, other, &lab.node, &lab.client] {
+        let from = &source.name;
+        assert_eq!(get(source, "203.0.113.1:80"), answer(server, GATEWAY), "from {from}");
+        assert_eq!(get(source, "192.168.1.101:80"), answer(server, GATEWAY), "the node's own, from {from}");
+        assert_eq!(get(source, "203.0.113.2:80"), Err(Failure::Refused), "no endpoints, from {from}");
+    }
+}
+
+/// Routes the external addresses there, as a balancer would.
+fn to_the_node(lab: &Topology) {
+    lab.client.sh(&format!("ip route add 203.0.113.0/24 via {NODE}"));
+    lab.node.sh("ip route add 203.0.113.0/24 dev eth0");
+}
+
+#[test]
+fn policy_local_keeps_the_client_and_stays_on_the_node() {
+    let mut lab = topology("local", 3);
+    to_the_node(&lab);
+    let [here, elsewhere, other] = lab.pods.as_slice() else { panic!("three pods") };
+    let outside = |local: &[&str]| {
+        let local = Some(local.iter().map(|text| endpoint(text)).collect());
+        // To be told apart: the Cluster policy's endpoint is another one than the node's own.
+        Backend { is_external: true, local, ..backend("default/web:http", &["10.244.1.3:8080"]) }
+    };
+    let with = |local: &[&str]| {
+        let mut nat = empty();
+        nat.services.insert(service("203.0.113.1:80", Protocol::Tcp), outside(local));
+        nat.node_ports.insert((Protocol::Tcp, 30080), Backend { is_external: false, ..outside(local) });
+        let inside = Backend { has_others: true, ..backend("default/web:http", local) };
+        nat.services.insert(service("10.96.0.10:80", Protocol::Tcp), inside);
+        Arc::new(nat)
+    };
+    lab.table.load(&with(&["10.244.1.2:8080"])).unwrap();
+    for to in ["203.0.113.1:80", "192.168.1.101:30080"] {
+        assert_eq!(get(&lab.client, to), answer(here, CLIENT), "{to} from outside, with its own address");
+        assert_eq!(get(other, to), answer(elsewhere, "10.244.1.4"), "{to} from a pod");
+        assert_eq!(get(&lab.node, to), answer(elsewhere, GATEWAY), "{to} from the node");
+    }
+    assert_eq!(get(other, "10.96.0.10:80"), answer(here, "10.244.1.4"));
+
+    lab.table.change(&with(&[])).unwrap();
+    for to in ["203.0.113.1:80", "192.168.1.101:30080"] {
+        assert_eq!(get(&lab.client, to), Err(Failure::Silence), "{to} from outside, nobody here");
+        assert_eq!(get(other, to), answer(elsewhere, "10.244.1.4"), "{to} from a pod");
+        assert_eq!(get(&lab.node, to), answer(elsewhere, GATEWAY), "{to} from the node");
+    }
+    for source in [other, &lab.node, &lab.client] {
+        assert_eq!(get(source, "10.96.0.10:80"), Err(Failure::Silence), "from {}", source.name);
+    }
+}
+
+#[test]
+fn clients_come_back_to_their_endpoint() {
+    let mut lab = topology("sticky", 4);
+    to_the_node(&lab);
+    let with = |endpoints: &[&str], seconds: u32| {
+        let affinity = Affinity { service: vec![service("10.96.0.10:80", Protocol::Tcp)], seconds };
+        let web = Backend { affinity: Some(affinity), ..backend("default/web:http", endpoints) };
+        let mut nat = empty();
+        nat.node_ports.insert((Protocol::Tcp, 30080), web.clone());
+        nat.services.insert(service("203.0.113.1:80", Protocol::Tcp), Backend { is_external: true, ..web.clone() });
+        nat.services.insert(service("10.96.0.10:80", Protocol::Tcp), web);
+        Arc::new(nat)
+    };
+    let ends = ["10.244.1.2:8080", "10.244.1.3:8080", "10.244.1.4:8080"];
+    let fronts = ["10.96.0.10:80", "203.0.113.1:80", "192.168.1.101:30080"];
+    let server = |source: &Netns, to: &str| get(source, to).unwrap().server;
+    lab.table.load(&with(&ends, 10800)).unwrap();
+    for source in [&lab.client, &lab.node, &lab.pods[3]] {
+        let first = server(source, fronts[0]);
+        for round in 0..8 {
+            // Among them the node, which has another source address for each: that is another client.
+            let fronts = if source.name.ends_with("node") { &fronts[..1] } else { &fronts[..] };
+            for front in fronts {
+                assert_eq!(server(source, front), first, "round {round} from {} to {front}", source.name);
+            }
+        }
+    }
+    let elements = |lab: &Topology| lab.node.sh("nft list map ip nslab affinity");
+    assert!(elements(&lab).contains("10.96.0.10 . tcp . 80 . 192.168.1.20 timeout 3h"), "{}", elements(&lab));
+
+    // The endpoint goes, and the others do not.
+    let had = server(&lab.client, fronts[0]);
+    let position = lab.pods.iter().position(|pod| pod.name == had).unwrap();
+    let left: Vec<&str> = ends.iter().enumerate().filter(|(at, _)| *at != position).map(|(_, end)| *end).collect();
+    lab.table.change(&with(&left, 10800)).unwrap();
+    let next = server(&lab.client, fronts[1]);
+    assert_ne!(next, had);
+    // Nor does the client go back when there is one again.
+    lab.table.change(&with(&ends, 10800)).unwrap();
+    for front in fronts.iter().cycle().take(12) {
+        assert_eq!(server(&lab.client, front), next, "{front}");
+    }
+
+    // With affinity off and on again, what was remembered is not in the way of another timeout.
+    lab.table.change(&Arc::new(web(&ends))).unwrap();
+    let mut seen: Vec<String> = (0..40).map(|_| server(&lab.client, fronts[0])).collect();
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 3, "no affinity: all of them");
+    lab.table.load(&with(&ends, 1)).unwrap();
+    server(&lab.client, fronts[0]);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while elements(&lab).contains("192.168.1.20") {
+        assert!(Instant::now() < deadline, "the entry outlives its second:\n{}", elements(&lab));
+        std::thread::yield_now();
+    }
 }
 
 /// As the API server, which runs on the network of its node.
@@ -298,6 +419,14 @@ fn nft_reads_what_is_loaded() {
     nat.services.insert(service("10.96.0.11:443", Protocol::Tcp), backend("default/empty:https", &[]));
     nat.pod_subnets.push("fd00:10:244::/56".parse().unwrap());
     nat.services.insert(service("[fd00::1]:53", Protocol::Udp), backend("default/six", &["[fd00:10:244::5]:53"]));
+    let local = Backend {
+        is_external: true,
+        local: Some([endpoint("10.244.1.3:8080")].into()),
+        ..backend("default/local", &["10.244.1.2:8080", "10.244.1.3:8080"])
+    };
+    nat.services.insert(service("203.0.113.1:80", Protocol::Tcp), local.clone());
+    nat.node_ports.insert((Protocol::Tcp, 30081), local.clone());
+    nat.node_ports.insert((Protocol::Tcp, 30082), Backend { local: Some([].into()), ..local });
     NatTable::open(node.open().as_fd()).unwrap().load(&Arc::new(nat)).unwrap();
 
     let listed = node.sh("nft list ruleset");
@@ -309,6 +438,14 @@ fn nft_reads_what_is_loaded() {
         r#"10.96.0.11 . tcp . 443 comment "default/empty:https" : goto reject-chain"#,
         r#"10.96.0.11 comment "default/empty""#,
         "10.244.1.2 . 10.244.1.2",
+        r#"203.0.113.1 . tcp . 80 comment "default/local" : goto external-local"#,
+        r#"203.0.113.1 . tcp . 80 comment "default/local" : goto endpoints-2"#,
+        r#"203.0.113.1 . tcp . 80 comment "default/local" : goto external-local-1"#,
+        r#"203.0.113.1 . tcp . 80 . 0 comment "default/local" : 10.244.1.3 . 8080"#,
+        r#"tcp . 30081 comment "default/local" : goto nodeport-local-1"#,
+        r#"tcp . 30082 comment "default/local" : drop"#,
+        "\tfib saddr type local ip daddr . meta l4proto . th dport vmap @external-cluster-policy",
+        "\tip saddr 10.244.0.0/16 meta l4proto . th dport vmap @nodeport-cluster-policy",
         r#"fd00::1 . udp . 53 . 0 comment "default/six" : fd00:10:244::5 . 53"#,
         "\tip daddr . meta l4proto . th dport vmap @service-ips\n",
         "\tfib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @service-nodeports\n",

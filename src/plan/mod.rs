@@ -9,6 +9,7 @@ mod planner;
 mod pods;
 mod resolution;
 mod services;
+mod tables;
 pub mod topology;
 
 pub use planner::Planner;

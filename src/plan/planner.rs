@@ -3,15 +3,15 @@
 //! Nobody can tell: a new [`Planner`] and one that has seen any other snapshots give the same value for the same
 //! snapshot, at another price.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::pods::{self, Links, Planned, Surroundings};
 use super::services::Fronts;
+use super::tables::Tables;
 use super::topology::{self, ETH0};
 use super::{Machine, lab_of, names, services};
-use crate::desired::{Desired, Nat, Netns, NetnsRole};
+use crate::desired::{Desired, Netns, NetnsRole};
 use crate::object::lab::{Lab, LabError, Node};
 use crate::object::snapshot::Difference;
 use crate::object::{Key, Object, Snapshot, kind};
@@ -28,12 +28,7 @@ struct Last {
     lab: Lab,
     nodes: Vec<Node>,
     desired: Arc<Desired>,
-    nat: Arc<Nat>,
-    /// Of how many Services each address is an endpoint.
-    hairpin: HashMap<IpAddr, usize>,
-    /// Two Services have the same address and port. Then the tables are made anew each time, for which of them counts is
-    /// a matter of order.
-    is_contested: bool,
+    tables: Tables,
     slices: Slices,
     links: Links,
 }
@@ -58,7 +53,7 @@ impl Planner {
         };
         let before = std::mem::replace(&mut last.snapshot, snapshot.clone());
         let changes = snapshot.changes_since(&before);
-        last.plan_services(&before, &changes);
+        last.plan_services(&self.name, &before, &changes);
         last.plan_pods(&self.name, &self.machine, &changes);
         let desired = last.desired.clone();
         self.last = Some(last);
@@ -72,9 +67,11 @@ impl Planner {
         let with_host = object.as_ref().is_none_or(|object| object.annotation(kind::NO_HOST) != Some("true"));
         let mut desired = Desired { lab: self.name.clone(), ..Desired::default() };
         topology::add(&mut desired, &lab, &nodes, with_host);
-        let nat = Arc::new(services::empty_nat(&lab));
-        let of_nodes = desired.netns.iter().filter(|(_, netns)| netns.role == NetnsRole::Node);
-        desired.nat = of_nodes.map(|(netns, _)| (netns.clone(), nat.clone())).collect();
+        let tables = Tables::new(services::empty_nat(&lab));
+        desired.nat = nodes
+            .iter()
+            .map(|node| (names::node_netns(&self.name, &node.name), tables.of(&node.name).clone()))
+            .collect();
         // All but the document is new to it.
         let document = object.into_iter().filter_map(|object| Some((object.key()?, object))).collect();
         Ok(Last {
@@ -82,9 +79,7 @@ impl Planner {
             lab,
             nodes,
             desired: Arc::new(desired),
-            nat,
-            hairpin: HashMap::new(),
-            is_contested: false,
+            tables,
             slices: Slices::new(),
             links: Links::new(),
         })
@@ -101,7 +96,7 @@ fn name_of(key: &Key) -> Name {
 
 impl Last {
     /// Takes the old entries of the Services that may have changed out of the tables, and puts their new ones in.
-    fn plan_services(&mut self, before: &Snapshot, changes: &[Difference]) {
+    fn plan_services(&mut self, name: &str, before: &Snapshot, changes: &[Difference]) {
         let mut changed: BTreeSet<Name> = BTreeSet::new();
         for (key, old, new) in changes {
             if *key.kind == kind::SERVICE {
@@ -118,25 +113,16 @@ impl Last {
         if olds == news {
             return;
         }
-        let nat = Arc::make_mut(&mut self.nat);
-        for old in olds {
-            remove(nat, &mut self.hairpin, old);
-        }
-        for new in news {
-            self.is_contested |= insert(nat, &mut self.hairpin, new);
-        }
-        if self.is_contested {
-            *nat = services::empty_nat(&self.lab);
-            self.hairpin.clear();
-            self.is_contested = false;
-            for service in self.snapshot.list(&kind::SERVICE) {
-                let name = (service.namespace().to_string(), service.name().to_string());
-                let fronts = fronts(&self.snapshot, &self.slices, &name);
-                self.is_contested |= insert(nat, &mut self.hairpin, fronts);
-            }
-        }
-        for nat in Arc::make_mut(&mut self.desired).nat.values_mut() {
-            nat.clone_from(&self.nat);
+        let (snapshot, slices) = (&self.snapshot, &self.slices);
+        self.tables.replace(olds, news, || {
+            let services = snapshot.list(&kind::SERVICE);
+            let names = services.map(|service| (service.namespace().to_string(), service.name().to_string()));
+            names.map(|name| fronts(snapshot, slices, &name)).collect()
+        });
+        let desired = Arc::make_mut(&mut self.desired);
+        for node in &self.nodes {
+            let netns = names::node_netns(name, &node.name);
+            desired.nat.insert(netns, self.tables.of(&node.name).clone());
         }
     }
 
@@ -238,42 +224,6 @@ fn fronts(snapshot: &Snapshot, slices: &Slices, (namespace, name): &Name) -> Fro
     let of_service = slices.range(from..).take_while(|(ns, service, _)| (ns, service) == (namespace, name));
     let objects = of_service.filter_map(|(_, _, slice)| snapshot.find(&kind::ENDPOINT_SLICE, namespace, slice));
     services::fronts(snapshot, service, objects)
-}
-
-fn remove(nat: &mut Nat, hairpin: &mut HashMap<IpAddr, usize>, fronts: Fronts) {
-    for (address, _) in fronts.services {
-        nat.services.remove(&address);
-    }
-    for (port, _) in fronts.node_ports {
-        nat.node_ports.remove(&port);
-    }
-    for address in fronts.hairpin {
-        let Some(count) = hairpin.get_mut(&address) else { continue };
-        *count -= 1;
-        if *count == 0 {
-            hairpin.remove(&address);
-            nat.hairpin.remove(&address);
-        }
-    }
-}
-
-/// Whether something was in its place.
-fn insert(nat: &mut Nat, hairpin: &mut HashMap<IpAddr, usize>, fronts: Fronts) -> bool {
-    let mut is_contested = false;
-    for (address, backend) in fronts.services {
-        is_contested |= nat.services.insert(address, backend).is_some();
-    }
-    for (port, backend) in fronts.node_ports {
-        is_contested |= nat.node_ports.insert(port, backend).is_some();
-    }
-    for address in fronts.hairpin {
-        let count = hairpin.entry(address).or_insert(0);
-        *count += 1;
-        if *count == 1 {
-            nat.hairpin.insert(address);
-        }
-    }
-    is_contested
 }
 
 #[cfg(test)]

@@ -334,7 +334,14 @@ fn drop_what_its_type_has_not(old: &Object, new: &mut Object) {
             }
         }
     }
-    let external = |service: &Object| matches!(type_of(service), "NodePort" | "LoadBalancer");
+    let external = |service: &Object| {
+        let ips = service.at(&["spec", "externalIPs"]).and_then(Value::as_array);
+        match type_of(service) {
+            "NodePort" | "LoadBalancer" => true,
+            "ClusterIP" => ips.is_some_and(|ips| !ips.is_empty()),
+            _ => false,
+        }
+    };
     if external(old) && !external(new) && same(new, "externalTrafficPolicy") {
         spec(new).remove("externalTrafficPolicy");
     }

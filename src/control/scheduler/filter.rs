@@ -51,7 +51,7 @@ impl<'a> Candidate<'a> {
     }
 
     /// Why the pod may not run here, where `pods` are already, in upstream's words.
-    pub fn refusal(&self, needs: &Needs, pods: usize) -> Option<String> {
+    pub fn refusal(&self, needs: &Needs, ports_are_free: bool, pods: usize) -> Option<String> {
         if self.node.at(&["spec", "unschedulable"]) == Some(&Value::Bool(true)) {
             let taint = Taint { key: UNSCHEDULABLE.into(), value: String::new(), effect: "NoSchedule".into() };
             if !needs.tolerates(&taint) {
@@ -64,6 +64,9 @@ impl<'a> Candidate<'a> {
         }
         if !needs.accepts(self.node) {
             return Some("node(s) didn't match Pod's node affinity/selector".into());
+        }
+        if !ports_are_free {
+            return Some("node(s) didn't have free ports for the requested pod ports".into());
         }
         (pods >= self.most_pods).then(|| "Too many pods".into())
     }

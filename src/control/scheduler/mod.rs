@@ -1,6 +1,7 @@
 //! The scheduler: gives each pod without a node one that it may run on.
 
 mod filter;
+mod ports;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use self::filter::{Candidate, Needs};
+use self::ports::HostPorts;
 use super::{Context, conditions, pods};
 use crate::object::write::Part;
 use crate::object::{Object, Snapshot, Write, kind, map_at_mut};
@@ -27,13 +29,15 @@ pub fn scheduler(snapshot: &Snapshot, ctx: &mut Context) -> Vec<Write> {
     let nodes: Vec<&Arc<Object>> = snapshot.list(&kind::NODE).filter(|node| !node.is_terminating()).collect();
     let candidates: Vec<Candidate> = nodes.iter().map(|node| Candidate::new(node)).collect();
     let mut load = Load::of(snapshot, &nodes);
+    let mut ports = HostPorts::of(snapshot, &nodes, &waiting);
     let mut writes = Vec::new();
     for pod in waiting {
+        let wanted = ports::of(pod);
         let needs = Needs::of(pod);
         let mut reasons: HashMap<String, usize> = HashMap::new();
         let mut best: Option<usize> = None;
         for (at, candidate) in candidates.iter().enumerate() {
-            if let Some(reason) = candidate.refusal(&needs, load.on(at)) {
+            if let Some(reason) = candidate.refusal(&needs, ports.are_free(&wanted, at), load.on(at)) {
                 *reasons.entry(reason).or_default() += 1;
             } else if best.is_none_or(|best| load.rank(pod, at) < load.rank(pod, best)) {
                 best = Some(at);
@@ -42,6 +46,7 @@ pub fn scheduler(snapshot: &Snapshot, ctx: &mut Context) -> Vec<Write> {
         match best.and_then(|at| Some((at, nodes.get(at)?))) {
             Some((at, node)) => {
                 load.add(pod, at);
+                ports.take(wanted, at);
                 writes.push(bind(pod, node.name(), ctx));
             }
             None => writes.extend(refuse(pod, nodes.len(), reasons, ctx)),

@@ -103,6 +103,43 @@ fn what_a_pod_asks_of_its_node_holds() {
 }
 
 #[test]
+fn a_port_of_a_node_is_one_pods_alone() {
+    let asking = |port: Value| {
+        let mut port = port;
+        port["containerPort"] = 80.into();
+        json!({"nodeSelector": {"kubernetes.io/hostname": "w1-k8s"}, "containers": [{"name": "c", "ports": [port]}]})
+    };
+    let mut cluster = Cluster::lab([]);
+    for (name, port, fits) in [
+        ("first", json!({"hostPort": 8080}), true),
+        ("second", json!({"hostPort": 8080, "protocol": "TCP"}), false),
+        ("udp", json!({"hostPort": 8080, "protocol": "UDP"}), true),
+        ("other", json!({"hostPort": 8081, "hostIP": "192.168.1.101"}), true),
+        ("beside", json!({"hostPort": 8081, "hostIP": "127.0.0.1"}), true),
+        ("all", json!({"hostPort": 8081}), false),
+        ("none", json!({}), true),
+    ] {
+        cluster.commit(vec![Write::Create(object(pod(name, asking(port))))]);
+        cluster.settle();
+        assert_eq!(node_of(&cluster, name).is_some(), fits, "{name}");
+    }
+    let free = "1 node(s) didn't have free ports for the requested pod ports";
+    assert!(why_not(&cluster, "second").contains(free), "{}", why_not(&cluster, "second"));
+    // Two at once do not get the same, and a pod that has finished gives back.
+    let any = json!({"containers": [{"name": "c", "ports": [{"containerPort": 80, "hostPort": 9090}]}]});
+    cluster.commit((0..4).map(|n| Write::Create(object(pod(&format!("any-{n}"), any.clone())))).collect());
+    cluster.settle();
+    let nodes: Vec<Option<String>> = (0..4).map(|n| node_of(&cluster, &format!("any-{n}"))).collect();
+    let placed: std::collections::BTreeSet<_> = nodes.iter().flatten().collect();
+    assert_eq!((placed.len(), nodes.iter().flatten().count()), (3, 3), "{nodes:?}");
+    cluster.change(&kind::POD, "default", "first", |pod| {
+        map_at_mut(pod.json_mut(), "status").insert("phase".into(), "Succeeded".into());
+    });
+    cluster.settle();
+    assert_eq!(node_of(&cluster, "second").as_deref(), Some("w1-k8s"));
+}
+
+#[test]
 fn a_waiting_pod_is_told_why_once_and_goes_when_it_can() {
     let mut cluster = Cluster::lab([pod("web", json!({}))]);
     for (name, change) in [

@@ -7,7 +7,8 @@ fn endpoint(text: &str) -> (IpAddr, u16) {
 }
 
 fn backend(endpoints: &[&str]) -> Backend {
-    Backend { service: "default/dns".to_string(), endpoints: endpoints.iter().map(|text| endpoint(text)).collect() }
+    let endpoints = endpoints.iter().map(|text| endpoint(text)).collect();
+    Backend { service: "default/dns".to_string(), endpoints, ..Backend::default() }
 }
 
 fn service(text: &str, protocol: Protocol) -> ServiceAddress {

@@ -11,6 +11,9 @@ use crate::kernel::netlink::{ACK, Batch, attr};
 /// Elements in one message. With the longest keys and comments that is 50 KiB; the kernel takes 64.
 const ELEMENTS: usize = 200;
 
+/// How many clients are remembered, each for each port; what the kernel takes without being told.
+const CLIENTS: u32 = 65535;
+
 const CREATE: u16 = libc::NLM_F_CREATE as u16;
 const EXCLUSIVE: u16 = libc::NLM_F_EXCL as u16;
 const APPEND: u16 = libc::NLM_F_APPEND as u16;
@@ -141,10 +144,13 @@ fn rule(out: &mut Vec<u8>, family: Family, rule: &Rule) {
 
 fn set(out: &mut Vec<u8>, family: Family, set: Set) {
     const MAP: u32 = 8;
+    const TIMEOUT: u32 = 16;
+    const DYNAMIC: u32 = 32;
     const TYPE_VERDICT: u32 = 0xffff_ff00;
     let key = set.key();
     attr::string(out, NFTA_SET_NAME, set.name());
-    attr::be32(out, NFTA_SET_FLAGS, if set.data() == DataSpec::None { 0 } else { MAP });
+    let map = if set.data() == DataSpec::None { 0 } else { MAP };
+    attr::be32(out, NFTA_SET_FLAGS, if set.is_dynamic() { map | TIMEOUT | DYNAMIC } else { map });
     attr::be32(out, NFTA_SET_KEY_TYPE, type_of(family, key));
     attr::be32(out, NFTA_SET_KEY_LEN, length_of(family, key));
     match set.data() {
@@ -157,6 +163,9 @@ fn set(out: &mut Vec<u8>, family: Family, set: Set) {
             attr::be32(out, NFTA_SET_DATA_TYPE, type_of(family, fields));
             attr::be32(out, NFTA_SET_DATA_LEN, length_of(family, fields));
         }
+    }
+    if set.is_dynamic() {
+        attr::nest(out, NFTA_SET_DESC, |out| attr::be32(out, NFTA_SET_DESC_SIZE, CLIENTS));
     }
     // Only sets without a name are found by this number, but the kernel wants one.
     attr::be32(out, NFTA_SET_ID, set as u32 + 1);
@@ -250,13 +259,8 @@ fn expr(out: &mut Vec<u8>, family: Family, expr: &Expr) {
             };
             attr::be32(out, 2, key as u32);
         }),
-        Expr::DestinationType { to } => named(out, "fib", |out| {
-            const ADDRESS_TYPE: u32 = 3;
-            const DESTINATION: u32 = 2;
-            register(out, 1, to);
-            attr::be32(out, 2, ADDRESS_TYPE);
-            attr::be32(out, 3, DESTINATION);
-        }),
+        Expr::SourceType { to } => address_type(out, 1, to),
+        Expr::DestinationType { to } => address_type(out, 2, to),
         Expr::Random { modulus, to } => named(out, "numgen", |out| {
             register(out, 1, to);
             attr::be32(out, 2, modulus);
@@ -287,6 +291,15 @@ fn expr(out: &mut Vec<u8>, family: Family, expr: &Expr) {
                 Into::Register(to) => register(out, 3, to),
                 Into::Verdict => attr::be32(out, 3, libc::NFT_REG_VERDICT as u32),
             }
+        }),
+        Expr::Remember { map, key, data, seconds } => named(out, "dynset", |out| {
+            const UPDATE: u32 = 1;
+            dynamic(out, UPDATE, map, key, data);
+            attr::bytes(out, 6, &(u64::from(seconds) * 1000).to_be_bytes());
+        }),
+        Expr::Forget { map, key, data } => named(out, "dynset", |out| {
+            const DELETE: u32 = 2;
+            dynamic(out, DELETE, map, key, data);
         }),
         Expr::Verdict(decided) => named(out, "immediate", |out| {
             attr::be32(out, 1, libc::NFT_REG_VERDICT as u32);
@@ -324,6 +337,23 @@ fn expr(out: &mut Vec<u8>, family: Family, expr: &Expr) {
     }
 }
 
+fn dynamic(out: &mut Vec<u8>, op: u32, map: Set, key: Reg, data: Reg) {
+    attr::string(out, 1, map.name());
+    attr::be32(out, 3, op);
+    register(out, 4, key);
+    register(out, 5, data);
+}
+
+/// `which` is a bit: 1 for the source, 2 for the destination.
+fn address_type(out: &mut Vec<u8>, which: u32, to: Reg) {
+    const ADDRESS_TYPE: u32 = 3;
+    named(out, "fib", |out| {
+        register(out, 1, to);
+        attr::be32(out, 2, ADDRESS_TYPE);
+        attr::be32(out, 3, which);
+    });
+}
+
 fn meta(out: &mut Vec<u8>, key: libc::c_int, direction: u16, with: Reg) {
     named(out, "meta", |out| {
         attr::be32(out, 2, key as u32);
@@ -357,6 +387,8 @@ const NFTA_SET_KEY_TYPE: u16 = 4;
 const NFTA_SET_KEY_LEN: u16 = 5;
 const NFTA_SET_DATA_TYPE: u16 = 6;
 const NFTA_SET_DATA_LEN: u16 = 7;
+const NFTA_SET_DESC: u16 = 9;
+const NFTA_SET_DESC_SIZE: u16 = 1;
 const NFTA_SET_ID: u16 = 10;
 const NFTA_SET_USERDATA: u16 = 13;
 const NFTA_SET_ELEM_LIST_SET: u16 = 2;

@@ -25,6 +25,8 @@ pub enum Expr {
     Conntrack { key: ConntrackKey, to: Reg },
     /// `fib daddr type`: 2 is an address of this machine.
     DestinationType { to: Reg },
+    /// `fib saddr type`.
+    SourceType { to: Reg },
     /// `numgen random mod N`.
     Random { modulus: u32, to: Reg },
     /// `register = (register & mask) ^ xor`.
@@ -33,6 +35,11 @@ pub enum Expr {
     Compare { register: Reg, op: Comparison, with: Value, len: u32 },
     /// Goes on with the rule when the set has the key that begins at `key`; a map's value goes `to` where it says.
     Lookup { set: Set, key: Reg, to: Into },
+    /// `update @map`: puts what begins at `data` for the key that begins at `key`, or when there is the key leaves its
+    /// data as it is, and lets it last for so long from now. Goes on with the rule unless the map is full.
+    Remember { map: Set, key: Reg, data: Reg, seconds: u32 },
+    /// `delete @map`. The kernel wants to be told data here, too.
+    Forget { map: Set, key: Reg, data: Reg },
     /// Decides what happens next.
     Verdict(Verdict),
     /// Translates the destination to the address and port in these registers.
@@ -92,7 +99,7 @@ pub enum Verdict {
 pub const STATE_NEW: u32 = 8;
 /// The bit of `ct status` for a translated destination.
 pub const STATUS_DNAT: u32 = 0x20;
-/// The value of `fib daddr type` for an address of this machine.
+/// The value of `fib daddr type` and `fib saddr type` for an address of this machine.
 pub const TYPE_LOCAL: u32 = 2;
 
 /// `ip saddr` or `ip6 saddr`.

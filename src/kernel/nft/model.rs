@@ -99,6 +99,10 @@ impl Table {
     fn names_only_what_is_there(&self, expr: &Expr) -> Result<(), Errno> {
         match expr {
             Expr::Verdict(verdict) => self.has_target(*verdict),
+            Expr::Remember { map, .. } | Expr::Forget { map, .. } => {
+                let is_there = self.sets.contains_key(map);
+                if is_there && map.is_dynamic() { Ok(()) } else { Err(Errno::ENOENT) }
+            }
             Expr::Lookup { set, to, .. } => {
                 if !self.sets.contains_key(set) {
                     return Err(Errno::ENOENT);

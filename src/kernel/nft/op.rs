@@ -56,10 +56,12 @@ pub enum Chain {
     FilterOutput,
     /// Finds the Service that a packet is for.
     Services,
-    /// Translates to one of as many endpoints, for every ClusterIP that has so many.
-    Endpoints(u32),
+    /// Tells clients of an external address with policy Local apart.
+    LocalExternals,
     /// The same for NodePorts.
-    NodePorts(u32),
+    LocalNodePorts,
+    /// Translates to an endpoint.
+    Balancer(Balancer),
     MarkFromOutside,
     MarkForMasquerade,
     ServiceEndpointsCheck,
@@ -78,8 +80,14 @@ impl Chain {
             Chain::FilterForward => "filter-forward",
             Chain::FilterOutput => "filter-output",
             Chain::Services => "services",
-            Chain::Endpoints(count) => return Cow::Owned(format!("endpoints-{count}")),
-            Chain::NodePorts(count) => return Cow::Owned(format!("nodeport-{count}")),
+            Chain::LocalExternals => "external-local",
+            Chain::LocalNodePorts => "nodeport-local",
+            Chain::Balancer(Balancer { to, count, affinity: None }) => {
+                return Cow::Owned(format!("{}-{count}", to.name()));
+            }
+            Chain::Balancer(Balancer { to, count, affinity: Some(seconds) }) => {
+                return Cow::Owned(format!("{}-{count}-affinity-{seconds}", to.name()));
+            }
             Chain::MarkFromOutside => "mark-from-outside",
             Chain::MarkForMasquerade => "mark-for-masquerade",
             Chain::ServiceEndpointsCheck => "service-endpoints-check",
@@ -93,6 +101,44 @@ impl Chain {
 impl fmt::Display for Chain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name())
+    }
+}
+
+/// A choice among as many endpoints, for everything of its kind that has so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Balancer {
+    pub to: Target,
+    pub count: u32,
+    /// For how many seconds clients come back to the endpoint that they had.
+    pub affinity: Option<u32>,
+}
+
+/// What a connection is made to, and by whom, as far as that makes a difference to how it is translated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    /// A ClusterIP; or an external address with policy Local, by a pod or the node.
+    ClusterIp,
+    External,
+    /// An external address with policy Local, from outside.
+    LocalExternal,
+    NodePort,
+    /// A NodePort with policy Local, by a pod or the node.
+    NodePortFromInside,
+    /// A NodePort with policy Local, from outside.
+    LocalNodePort,
+}
+
+impl Target {
+    /// What its chains' names begin with.
+    pub fn name(self) -> &'static str {
+        match self {
+            Target::ClusterIp => "endpoints",
+            Target::External => "external",
+            Target::LocalExternal => "external-local",
+            Target::NodePort => "nodeport",
+            Target::NodePortFromInside => "nodeport-inside",
+            Target::LocalNodePort => "nodeport-local",
+        }
     }
 }
 
@@ -147,6 +193,19 @@ pub enum Set {
     NoEndpointNodePorts,
     ClusterIps,
     Hairpin,
+    ClusterExternals,
+    LocalExternals,
+    LocalEndpoints,
+    ClusterNodePorts,
+    LocalNodePorts,
+    LocalNodePortEndpoints,
+    Affinity,
+    AffinityServices,
+    AffinityNodePorts,
+    AffinityServiceEndpoints,
+    AffinityLocalEndpoints,
+    AffinityNodePortEndpoints,
+    AffinityLocalNodePortEndpoints,
 }
 
 /// What a part of a key or of a map's value is.
@@ -169,7 +228,8 @@ pub enum DataSpec {
 }
 
 impl Set {
-    pub const ALL: [Set; 8] = [
+    /// What is there from the start.
+    pub const ALL: [Set; 14] = [
         Set::ServiceIps,
         Set::ServiceEndpoints,
         Set::ServiceNodePorts,
@@ -178,7 +238,29 @@ impl Set {
         Set::NoEndpointNodePorts,
         Set::ClusterIps,
         Set::Hairpin,
+        Set::ClusterExternals,
+        Set::LocalExternals,
+        Set::LocalEndpoints,
+        Set::ClusterNodePorts,
+        Set::LocalNodePorts,
+        Set::LocalNodePortEndpoints,
     ];
+
+    /// What is made when the first Service wants session affinity.
+    pub const AFFINITY: [Set; 7] = [
+        Set::Affinity,
+        Set::AffinityServices,
+        Set::AffinityNodePorts,
+        Set::AffinityServiceEndpoints,
+        Set::AffinityLocalEndpoints,
+        Set::AffinityNodePortEndpoints,
+        Set::AffinityLocalNodePortEndpoints,
+    ];
+
+    /// Rules put elements into it, and time takes them out.
+    pub fn is_dynamic(self) -> bool {
+        self == Set::Affinity
+    }
 
     pub fn name(self) -> &'static str {
         match self {
@@ -190,29 +272,66 @@ impl Set {
             Set::NoEndpointNodePorts => "no-endpoint-nodeports",
             Set::ClusterIps => "cluster-ips",
             Set::Hairpin => "hairpin",
+            Set::ClusterExternals => "external-cluster-policy",
+            Set::LocalExternals => "external-local-policy",
+            Set::LocalEndpoints => "local-endpoints",
+            Set::ClusterNodePorts => "nodeport-cluster-policy",
+            Set::LocalNodePorts => "nodeport-local-policy",
+            Set::LocalNodePortEndpoints => "nodeport-local-endpoints",
+            Set::Affinity => "affinity",
+            Set::AffinityServices => "affinity-services",
+            Set::AffinityNodePorts => "affinity-nodeports",
+            Set::AffinityServiceEndpoints => "affinity-service-endpoints",
+            Set::AffinityLocalEndpoints => "affinity-local-endpoints",
+            Set::AffinityNodePortEndpoints => "affinity-nodeport-endpoints",
+            Set::AffinityLocalNodePortEndpoints => "affinity-nodeport-local-endpoints",
         }
     }
 
     pub fn comment(self) -> &'static str {
         match self {
-            Set::ServiceIps => "ClusterIPs and ports, by their number of endpoints",
+            Set::ServiceIps => "ClusterIPs, external addresses and ports, by their number of endpoints",
             Set::ServiceEndpoints => "the endpoints of ClusterIPs",
             Set::ServiceNodePorts => "NodePorts, by their number of endpoints",
             Set::NodePortEndpoints => "the endpoints of NodePorts",
-            Set::NoEndpointServices => "ClusterIPs and ports without endpoints",
+            Set::NoEndpointServices => "ClusterIPs, external addresses and ports without endpoints",
             Set::NoEndpointNodePorts => "NodePorts without endpoints",
             Set::ClusterIps => "ClusterIPs that a Service has",
             Set::Hairpin => "endpoints, each from itself to itself",
+            Set::ClusterExternals => "external addresses with policy Local, for pods and this node",
+            Set::LocalExternals => "external addresses with policy Local, for clients outside",
+            Set::LocalEndpoints => "the endpoints on this node of external addresses with policy Local",
+            Set::ClusterNodePorts => "NodePorts with policy Local, for pods and this node",
+            Set::LocalNodePorts => "NodePorts with policy Local, for clients outside",
+            Set::LocalNodePortEndpoints => "the endpoints on this node of NodePorts with policy Local",
+            Set::Affinity => "the endpoint that a client had of a Service",
+            Set::AffinityServices => "addresses of Services with affinity, by the ClusterIP",
+            Set::AffinityNodePorts => "NodePorts of Services with affinity, by the ClusterIP",
+            Set::AffinityServiceEndpoints => "endpoints that a client may come back to",
+            Set::AffinityLocalEndpoints => "endpoints on this node that a client may come back to",
+            Set::AffinityNodePortEndpoints => "endpoints that a client of a NodePort may come back to",
+            Set::AffinityLocalNodePortEndpoints => {
+                "endpoints on this node that a client of a NodePort may come back to"
+            }
         }
     }
 
     pub fn key(self) -> &'static [Field] {
         use Field::{Address, Index, Port, Protocol};
         match self {
-            Set::ServiceIps | Set::NoEndpointServices => &[Address, Protocol, Port],
-            Set::ServiceEndpoints => &[Address, Protocol, Port, Index],
-            Set::ServiceNodePorts | Set::NoEndpointNodePorts => &[Protocol, Port],
-            Set::NodePortEndpoints => &[Protocol, Port, Index],
+            Set::ServiceIps | Set::NoEndpointServices | Set::ClusterExternals | Set::LocalExternals => {
+                &[Address, Protocol, Port]
+            }
+            Set::ServiceEndpoints | Set::LocalEndpoints => &[Address, Protocol, Port, Index],
+            Set::ServiceNodePorts | Set::NoEndpointNodePorts | Set::ClusterNodePorts | Set::LocalNodePorts => {
+                &[Protocol, Port]
+            }
+            Set::NodePortEndpoints | Set::LocalNodePortEndpoints => &[Protocol, Port, Index],
+            Set::Affinity => &[Address, Protocol, Port, Address],
+            Set::AffinityServices => &[Address, Protocol, Port],
+            Set::AffinityNodePorts => &[Protocol, Port],
+            Set::AffinityServiceEndpoints | Set::AffinityLocalEndpoints => &[Address, Protocol, Port, Address, Port],
+            Set::AffinityNodePortEndpoints | Set::AffinityLocalNodePortEndpoints => &[Protocol, Port, Address, Port],
             Set::ClusterIps => &[Address],
             Set::Hairpin => &[Address, Address],
         }
@@ -220,11 +339,27 @@ impl Set {
 
     pub fn data(self) -> DataSpec {
         match self {
-            Set::ServiceIps | Set::ServiceNodePorts | Set::NoEndpointServices | Set::NoEndpointNodePorts => {
-                DataSpec::Verdict
+            Set::ServiceIps
+            | Set::ServiceNodePorts
+            | Set::NoEndpointServices
+            | Set::NoEndpointNodePorts
+            | Set::ClusterExternals
+            | Set::LocalExternals
+            | Set::ClusterNodePorts
+            | Set::LocalNodePorts => DataSpec::Verdict,
+            Set::ServiceEndpoints | Set::NodePortEndpoints | Set::LocalEndpoints | Set::LocalNodePortEndpoints => {
+                DataSpec::Fields(&[Field::Address, Field::Port])
             }
-            Set::ServiceEndpoints | Set::NodePortEndpoints => DataSpec::Fields(&[Field::Address, Field::Port]),
-            Set::ClusterIps | Set::Hairpin => DataSpec::None,
+            Set::Affinity => DataSpec::Fields(&[Field::Address, Field::Port]),
+            Set::AffinityServices | Set::AffinityNodePorts => {
+                DataSpec::Fields(&[Field::Address, Field::Protocol, Field::Port])
+            }
+            Set::ClusterIps
+            | Set::Hairpin
+            | Set::AffinityServiceEndpoints
+            | Set::AffinityLocalEndpoints
+            | Set::AffinityNodePortEndpoints
+            | Set::AffinityLocalNodePortEndpoints => DataSpec::None,
         }
     }
 }

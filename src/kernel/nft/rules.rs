@@ -2,6 +2,8 @@
 //! They are kube-proxy's behaviour in nftables mode, over maps instead of a chain for each Service, and the one rule that
 //! network plugins add: pods go out under their node's address.
 
+pub mod affinity;
+
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -10,7 +12,7 @@ use super::expr::{
     Answer, Comparison, ConntrackKey, Expr, Header, Into, Reg, STATE_NEW, STATUS_DNAT, TYPE_LOCAL, Verdict,
     destination, destination_port, source,
 };
-use super::op::{Chain, ChainSpec, Entry, Hook, Kind, Op, Rule, Set};
+use super::op::{Balancer, Chain, ChainSpec, Entry, Hook, Kind, Op, Rule, Set, Target};
 use super::value::{Family, Value};
 use crate::desired::{Nat, Protocol};
 
@@ -47,6 +49,8 @@ pub fn table(family: Family, nat: &Nat) -> Vec<Op<'static>> {
     chain(Chain::MarkFromOutside, None, "masquerade what comes from no pod");
     chain(Chain::Reject, None, "");
     chain(Chain::Services, None, "find the Service that a new connection is for");
+    chain(Chain::LocalExternals, None, "external addresses with policy Local");
+    chain(Chain::LocalNodePorts, None, "NodePorts with policy Local");
     chain(Chain::ServiceEndpointsCheck, None, "");
     chain(Chain::NodePortEndpointsCheck, None, "");
     chain(Chain::ClusterIpsCheck, None, "Service addresses that no rule above has translated");
@@ -75,6 +79,22 @@ pub fn table(family: Family, nat: &Nat) -> Vec<Op<'static>> {
 
     rule(Chain::Services, service_verdict(family, Set::ServiceIps), "");
     rule(Chain::Services, node_port_verdict(family, Set::ServiceNodePorts), "");
+    // Pods and the node do not go out and come back in: policy Local is not for them.
+    let mut by_policy = |chain, cluster: Vec<Expr>, local| {
+        for subnet in of_family(family, &nat.pod_subnets) {
+            let mut exprs = within(source(family, R0), Comparison::Equal, subnet);
+            exprs.extend_from_slice(&cluster);
+            rule(chain, exprs, "pods");
+        }
+        let mut exprs = vec![Expr::SourceType { to: R0 }];
+        exprs.push(compare(R0, Comparison::Equal, Value::EMPTY.native(TYPE_LOCAL), 4));
+        exprs.extend(cluster);
+        rule(chain, exprs, "this node");
+        rule(chain, local, "from outside");
+    };
+    let verdict = |set| service_verdict(family, set);
+    by_policy(Chain::LocalExternals, verdict(Set::ClusterExternals), verdict(Set::LocalExternals));
+    by_policy(Chain::LocalNodePorts, port_verdict(Set::ClusterNodePorts), port_verdict(Set::LocalNodePorts));
     rule(Chain::ServiceEndpointsCheck, service_verdict(family, Set::NoEndpointServices), "");
     rule(Chain::NodePortEndpointsCheck, node_port_verdict(family, Set::NoEndpointNodePorts), "");
     let known = vec![
@@ -124,6 +144,8 @@ pub fn table(family: Family, nat: &Nat) -> Vec<Op<'static>> {
         exprs.extend(jump(target));
         rule(chain, exprs, "");
     };
+    // An external address may be one of the node's own.
+    check(Chain::FilterInput, Chain::ServiceEndpointsCheck);
     check(Chain::FilterInput, Chain::NodePortEndpointsCheck);
     for chain in [Chain::FilterForward, Chain::FilterOutput] {
         check(chain, Chain::ServiceEndpointsCheck);
@@ -133,28 +155,54 @@ pub fn table(family: Family, nat: &Nat) -> Vec<Op<'static>> {
 }
 
 /// A chain that translates to one of `count` endpoints, with its rules.
-pub fn balancer(family: Family, chain: Chain) -> Vec<Op<'static>> {
-    let (count, mut key, map, marking, what) = match chain {
-        Chain::Endpoints(count) => {
-            (count, vec![destination(family, R0)], Set::ServiceEndpoints, Chain::MarkFromOutside, "ClusterIPs")
-        }
-        Chain::NodePorts(count) => (count, Vec::new(), Set::NodePortEndpoints, Chain::MarkForMasquerade, "NodePorts"),
-        _ => return Vec::new(),
+pub fn balancer(family: Family, balancer: Balancer) -> Vec<Op<'static>> {
+    let (map, marking, what) = match balancer.to {
+        Target::ClusterIp => (Set::ServiceEndpoints, Some(Chain::MarkFromOutside), "ClusterIPs"),
+        Target::External => (Set::ServiceEndpoints, Some(Chain::MarkForMasquerade), "external addresses"),
+        Target::LocalExternal => (Set::LocalEndpoints, None, "external addresses, here,"),
+        Target::NodePort => (Set::NodePortEndpoints, Some(Chain::MarkForMasquerade), "NodePorts"),
+        Target::NodePortFromInside => (Set::NodePortEndpoints, Some(Chain::MarkFromOutside), "NodePorts"),
+        Target::LocalNodePort => (Set::LocalNodePortEndpoints, None, "NodePorts, here,"),
     };
-    let Reg(next) = if key.is_empty() { R0 } else { Reg(family.address_len() as u8 / 4) };
-    key.push(Expr::Transport { to: Reg(next) });
-    key.push(destination_port(Reg(next + 1)));
-    key.push(Expr::Random { modulus: count.max(1), to: Reg(next + 2) });
-    key.push(Expr::Lookup { set: map, key: R0, to: Into::Register(R0) });
-    key.push(Expr::Dnat { address: R0, port: Reg(family.address_len() as u8 / 4) });
-
+    let (chain, count) = (Chain::Balancer(balancer), balancer.count);
     let plural = if count == 1 { "" } else { "s" };
     let comment = format!("{what} with {count} endpoint{plural}").into();
-    vec![
-        Op::AddChain(family, ChainSpec { name: chain, entry: None, comment }),
-        Op::AddRule(family, Rule { chain, exprs: jump(marking), comment: "" }),
-        Op::AddRule(family, Rule { chain, exprs: key, comment: "" }),
-    ]
+    let mut ops = vec![Op::AddChain(family, ChainSpec { name: chain, entry: None, comment })];
+    let mut rule = |exprs, comment| ops.push(Op::AddRule(family, Rule { chain, exprs, comment }));
+    if let Some(marking) = marking {
+        rule(jump(marking), "");
+    }
+    if let Some(seconds) = balancer.affinity {
+        let affinity = affinity::Affinity { family, map, count, seconds };
+        rule(affinity.come_back(), "clients that were here before");
+        rule(affinity.choose(), "clients that come first, or whose endpoint is gone");
+    }
+    let next = Reg(family.address_len() as u8 / 4);
+    let mut exprs = pick(family, map, count, R0);
+    exprs.push(Expr::Dnat { address: R0, port: next });
+    rule(exprs, if balancer.affinity.is_some() { "no more clients can be remembered" } else { "" });
+    ops
+}
+
+/// Loads one of `count` endpoints of the packet's destination from `map`.
+fn pick(family: Family, map: Set, count: u32, to: Reg) -> Vec<Expr> {
+    let (mut exprs, next) = front(family, map, R0);
+    exprs.push(Expr::Random { modulus: count.max(1), to: next });
+    exprs.push(Expr::Lookup { set: map, key: R0, to: Into::Register(to) });
+    exprs
+}
+
+/// The packet's destination as the keys of an endpoint map begin with it, and the register after it.
+fn front(family: Family, map: Set, Reg(at): Reg) -> (Vec<Expr>, Reg) {
+    let mut exprs = Vec::new();
+    let mut next = at;
+    if matches!(map, Set::ServiceEndpoints | Set::LocalEndpoints) {
+        exprs.push(destination(family, Reg(at)));
+        next += family.address_len() as u8 / 4;
+    }
+    exprs.push(Expr::Transport { to: Reg(next) });
+    exprs.push(destination_port(Reg(next + 1)));
+    (exprs, Reg(next + 2))
 }
 
 /// `ip daddr . meta l4proto . th dport vmap @set`
@@ -183,10 +231,13 @@ fn node_port_verdict(family: Family, set: Set) -> Vec<Expr> {
             exprs.push(compare(R0, Comparison::NotEqual, loopback, 16));
         }
     }
-    exprs.push(Expr::Transport { to: R0 });
-    exprs.push(destination_port(Reg(1)));
-    exprs.push(Expr::Lookup { set, key: R0, to: Into::Verdict });
+    exprs.extend(port_verdict(set));
     exprs
+}
+
+/// `meta l4proto . th dport vmap @set`
+fn port_verdict(set: Set) -> Vec<Expr> {
+    vec![Expr::Transport { to: R0 }, destination_port(Reg(1)), Expr::Lookup { set, key: R0, to: Into::Verdict }]
 }
 
 fn of_family(family: Family, subnets: &[IpNet]) -> impl Iterator<Item = &IpNet> {

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::expr::Verdict;
-use super::op::{Chain, Data, Element, Op, Set};
+use super::op::{Balancer, Chain, Data, Element, Op, Set, Target};
 use super::rules;
 use super::value::{Family, Value};
 use crate::desired::{Backend, Nat, Protocol, ServiceAddress};
@@ -21,10 +21,12 @@ type Endpoint = (IpAddr, u16);
 pub struct State {
     nat: Arc<Nat>,
     /// The slots of the fronts whose endpoints do not stand in their natural order.
-    moved: BTreeMap<Front, Vec<Endpoint>>,
+    moved: BTreeMap<(Front, Pool), Vec<Endpoint>>,
     /// The chains for a number of endpoints. They stay when nothing needs them any more: before Linux 6.2 a chain
     /// cannot be deleted in the transaction that deletes the last element that names it.
-    balancers: BTreeSet<(Family, Chain)>,
+    balancers: BTreeSet<(Family, Balancer)>,
+    /// Where the sets for session affinity are made.
+    with_affinity: BTreeSet<Family>,
 }
 
 impl State {
@@ -36,7 +38,12 @@ impl State {
             ops.extend([Op::AddTable(*family), Op::DeleteTable(*family)]);
             ops.extend(rules::table(*family, nat));
         }
-        let mut state = State { nat: Arc::default(), moved: BTreeMap::new(), balancers: BTreeSet::new() };
+        let mut state = State {
+            nat: Arc::default(),
+            moved: BTreeMap::new(),
+            balancers: BTreeSet::new(),
+            with_affinity: BTreeSet::new(),
+        };
         ops.extend(state.elements(nat));
         state.nat = nat.clone();
         (ops, state)
@@ -69,7 +76,7 @@ impl State {
         let mut addresses = BTreeSet::new();
         for (service, old, new) in before.services.changes(&after.services) {
             self.front(&mut edit, Front::Service(*service), old, new);
-            if old.map(|old| &old.service) != new.map(|new| &new.service) {
+            if old.and_then(cluster_ip_of) != new.and_then(cluster_ip_of) {
                 addresses.insert(service.address);
             }
         }
@@ -90,59 +97,71 @@ impl State {
             let wanted = after.hairpin.contains(address);
             edit.replace(at, key, !wanted, wanted.then_some(Element { key, data: Data::None, comment: "" }));
         }
-        edit.ops(&mut self.balancers)
+        edit.ops(&mut self.balancers, &mut self.with_affinity)
     }
 
     /// What changes for one address and port.
     fn front<'a>(&mut self, edit: &mut Edit<'a>, front: Front, old: Option<&Backend>, new: Option<&'a Backend>) {
-        let old = old.filter(|old| front.lists(old)).map(|old| (old.service.as_str(), self.slots(front, old)));
-        let new = new.filter(|new| front.lists(new)).map(|new| {
-            let held = old.as_ref().map(|(_, slots)| slots.as_slice()).unwrap_or_default();
-            (new.service.as_str(), reslot(held, front.endpoints(new)))
-        });
-        let renamed = old.as_ref().map(|(name, _)| *name) != new.as_ref().map(|(name, _)| *name);
-
-        let old_entry = old.as_ref().map(|(_, slots)| front.entry(slots.len()));
-        let new_entry = new.as_ref().map(|(_, slots)| front.entry(slots.len()));
-        if old_entry != new_entry || renamed {
-            if let Some((set, _)) = old_entry {
-                edit.replace((front.family(), set), front.key(), true, None);
+        let old = old.filter(|old| front.lists(old));
+        let new = new.filter(|new| front.lists(new));
+        let renamed = old.map(|old| &old.service) != new.map(|new| &new.service);
+        let comment = new.map(|new| new.service.as_str()).unwrap_or_default();
+        let (mut had, mut has) = ([0; 2], [0; 2]);
+        for (pool, (had, has)) in Pool::ALL.into_iter().zip(had.iter_mut().zip(&mut has)) {
+            let held = old.map(|old| self.slots(front, pool, old)).unwrap_or_default();
+            let slots = new.map(|new| reslot(&held, front.endpoints(pool, new))).unwrap_or_default();
+            for index in 0..held.len().max(slots.len()) {
+                let (old, new) = (held.get(index), slots.get(index));
+                if old == new && !renamed {
+                    continue;
+                }
+                let key = front.key().native(index as u32);
+                let element = new.map(|(address, port)| {
+                    let data = Data::Value(Value::EMPTY.address(*address).port(*port));
+                    Element { key, data, comment }
+                });
+                edit.replace((front.family(), front.endpoints_set(pool)), key, old.is_some(), element);
             }
-            if let (Some((set, target)), Some((comment, _))) = (new_entry, &new) {
-                edit.balancers.insert((front.family(), target));
-                let data = Data::Verdict(Verdict::Goto(target));
-                edit.replace(
-                    (front.family(), set),
-                    front.key(),
-                    false,
-                    Some(Element { key: front.key(), data, comment }),
-                );
+            let held_known = old.filter(|old| front.affinity(old).is_some()).map_or(&[][..], |_| &held);
+            let known = new.filter(|new| front.affinity(new).is_some()).map_or(&[][..], |_| &slots);
+            let set = rules::affinity::sets(front.endpoints_set(pool)).1;
+            let key = |(address, port): &Endpoint| front.key().address(*address).port(*port);
+            for endpoint in held_known.iter().filter(|endpoint| renamed || !known.contains(endpoint)) {
+                edit.replace((front.family(), set), key(endpoint), true, None);
+            }
+            for endpoint in known.iter().filter(|endpoint| renamed || !held_known.contains(endpoint)) {
+                let element = Element { key: key(endpoint), data: Data::None, comment };
+                edit.replace((front.family(), set), key(endpoint), false, Some(element));
+            }
+            (*had, *has) = (held.len(), slots.len());
+            if slots.is_sorted() {
+                self.moved.remove(&(front, pool));
+            } else {
+                self.moved.insert((front, pool), slots);
             }
         }
 
-        let old_slots = old.as_ref().map(|(_, slots)| slots.as_slice()).unwrap_or_default();
-        let (comment, new_slots) = new.as_ref().map(|(name, slots)| (*name, slots.as_slice())).unwrap_or_default();
-        for index in 0..old_slots.len().max(new_slots.len()) {
-            let (old, new) = (old_slots.get(index), new_slots.get(index));
-            if old == new && !renamed {
-                continue;
-            }
-            let key = front.key().native(index as u32);
-            let element = new.map(|(address, port)| {
-                let data = Data::Value(Value::EMPTY.address(*address).port(*port));
-                Element { key, data, comment }
-            });
-            edit.replace((front.family(), front.endpoints_set()), key, old.is_some(), element);
+        let old_entries = old.map(|old| front.entries(old, had)).unwrap_or_default();
+        let new_entries = new.map(|new| front.entries(new, has)).unwrap_or_default();
+        let key = front.key();
+        for (set, _) in old_entries.iter().flatten().filter(|old| renamed || !new_entries.contains(&Some(**old))) {
+            edit.replace((front.family(), *set), key, true, None);
         }
-        match new {
-            Some((_, slots)) if !slots.is_sorted() => self.moved.insert(front, slots),
-            _ => self.moved.remove(&front),
-        };
+        for (set, data) in new_entries.iter().flatten() {
+            if renamed || !old_entries.contains(&Some((*set, *data))) {
+                if let Data::Verdict(Verdict::Goto(Chain::Balancer(balancer))) = data {
+                    edit.balancers.insert((front.family(), *balancer));
+                }
+                let element = Element { key, data: *data, comment };
+                edit.replace((front.family(), *set), key, false, Some(element));
+            }
+        }
     }
 
     /// The endpoints of a front, by slot.
-    fn slots(&self, front: Front, backend: &Backend) -> Vec<Endpoint> {
-        self.moved.get(&front).cloned().unwrap_or_else(|| front.endpoints(backend).collect())
+    fn slots(&self, front: Front, pool: Pool, backend: &Backend) -> Vec<Endpoint> {
+        let moved = self.moved.get(&(front, pool));
+        moved.cloned().unwrap_or_else(|| front.endpoints(pool, backend).collect())
     }
 }
 
@@ -153,6 +172,20 @@ enum Front {
     NodePort(Family, Protocol, u16),
 }
 
+/// The endpoints that a connection is spread over: all, or with policy Local the node's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Pool {
+    All,
+    Local,
+}
+
+impl Pool {
+    const ALL: [Pool; 2] = [Pool::All, Pool::Local];
+}
+
+/// What maps have for a front, by the same key.
+type Entries = [Option<(Set, Data)>; 4];
+
 impl Front {
     fn family(self) -> Family {
         match self {
@@ -162,9 +195,13 @@ impl Front {
     }
 
     /// An address can only be translated to one of its own family.
-    fn endpoints(self, backend: &Backend) -> impl Iterator<Item = Endpoint> {
+    fn endpoints(self, pool: Pool, backend: &Backend) -> impl Iterator<Item = Endpoint> {
         let family = self.family();
-        backend.endpoints.iter().copied().filter(move |(address, _)| Family::of(address) == family)
+        let endpoints = match pool {
+            Pool::All => Some(&backend.endpoints),
+            Pool::Local => backend.local.as_ref(),
+        };
+        endpoints.into_iter().flatten().copied().filter(move |(address, _)| Family::of(address) == family)
     }
 
     /// A NodePort whose endpoints are all of the other family is not in this table; one without any is in both, to be
@@ -172,7 +209,7 @@ impl Front {
     fn lists(self, backend: &Backend) -> bool {
         match self {
             Front::Service(_) => true,
-            Front::NodePort(..) => backend.endpoints.is_empty() || self.endpoints(backend).next().is_some(),
+            Front::NodePort(..) => backend.endpoints.is_empty() || self.endpoints(Pool::All, backend).next().is_some(),
         }
     }
 
@@ -185,30 +222,74 @@ impl Front {
         }
     }
 
-    /// The map that has it when it has `count` endpoints, and the chain that the map leads to.
-    fn entry(self, count: usize) -> (Set, Chain) {
-        match (self, count) {
-            (Front::Service(_), 0) => (Set::NoEndpointServices, Chain::Reject),
-            (Front::NodePort(..), 0) => (Set::NoEndpointNodePorts, Chain::Reject),
-            (Front::Service(_), count) => (Set::ServiceIps, Chain::Endpoints(count as u32)),
-            (Front::NodePort(..), count) => (Set::ServiceNodePorts, Chain::NodePorts(count as u32)),
-        }
+    /// What clients are remembered by, and for how long.
+    fn affinity(self, backend: &Backend) -> Option<(&ServiceAddress, u32)> {
+        let affinity = backend.affinity.as_ref()?;
+        let service = affinity.service.iter().find(|service| Family::of(&service.address) == self.family())?;
+        Some((service, affinity.seconds))
     }
 
-    fn endpoints_set(self) -> Set {
-        match self {
-            Front::Service(_) => Set::ServiceEndpoints,
-            Front::NodePort(..) => Set::NodePortEndpoints,
+    /// The maps that have it when it has so many endpoints, and so many of them here, and what they have.
+    fn entries(self, backend: &Backend, [all, local]: [usize; 2]) -> Entries {
+        let affinity = self.affinity(backend);
+        let is_service = matches!(self, Front::Service(_));
+        let pick = |service, node_port| if is_service { service } else { node_port };
+        let front = pick(Set::ServiceIps, Set::ServiceNodePorts);
+        let nowhere = pick(Set::NoEndpointServices, Set::NoEndpointNodePorts);
+        let balance = |service, node_port, count: usize| {
+            let to = if is_service { service } else { node_port };
+            let affinity = affinity.map(|(_, seconds)| seconds);
+            Data::Verdict(Verdict::Goto(Chain::Balancer(Balancer { to, count: count as u32, affinity })))
+        };
+        if all == 0 {
+            let verdict = if backend.has_others { Verdict::Drop } else { Verdict::Goto(Chain::Reject) };
+            return [Some((nowhere, Data::Verdict(verdict))), None, None, None];
+        }
+        let remembered = affinity.map(|(service, _)| {
+            let service = Value::EMPTY.address(service.address).protocol(service.protocol).port(service.port);
+            (pick(Set::AffinityServices, Set::AffinityNodePorts), Data::Value(service))
+        });
+        if backend.local.is_none() {
+            let service = if backend.is_external { Target::External } else { Target::ClusterIp };
+            return [Some((front, balance(service, Target::NodePort, all))), remembered, None, None];
+        }
+        let by_policy = if is_service { Chain::LocalExternals } else { Chain::LocalNodePorts };
+        let inside = balance(Target::ClusterIp, Target::NodePortFromInside, all);
+        let outside = match local {
+            0 => (nowhere, Data::Verdict(Verdict::Drop)),
+            _ => {
+                let set = pick(Set::LocalExternals, Set::LocalNodePorts);
+                (set, balance(Target::LocalExternal, Target::LocalNodePort, local))
+            }
+        };
+        [
+            Some((front, Data::Verdict(Verdict::Goto(by_policy)))),
+            remembered,
+            Some((pick(Set::ClusterExternals, Set::ClusterNodePorts), inside)),
+            Some(outside),
+        ]
+    }
+
+    fn endpoints_set(self, pool: Pool) -> Set {
+        match (self, pool) {
+            (Front::Service(_), Pool::All) => Set::ServiceEndpoints,
+            (Front::Service(_), Pool::Local) => Set::LocalEndpoints,
+            (Front::NodePort(..), Pool::All) => Set::NodePortEndpoints,
+            (Front::NodePort(..), Pool::Local) => Set::LocalNodePortEndpoints,
         }
     }
 }
 
-/// The Service that has `address`: its name, without the port's.
+/// The Service that has `address` for its ClusterIP: its name, without the port's.
 fn owner(nat: &Nat, address: IpAddr) -> Option<&str> {
     let first = ServiceAddress { address, protocol: Protocol::Tcp, port: 0 };
-    let (service, backend) = nat.services.from(&first).next()?;
-    let name = backend.service.rsplit_once(':').map_or(backend.service.as_str(), |(name, _)| name);
-    (service.address == address).then_some(name)
+    let mut ports = nat.services.from(&first).take_while(|(service, _)| service.address == address);
+    let service = ports.find_map(|(_, backend)| cluster_ip_of(backend))?;
+    Some(service.rsplit_once(':').map_or(service, |(name, _)| name))
+}
+
+fn cluster_ip_of(backend: &Backend) -> Option<&str> {
+    (!backend.is_external).then_some(backend.service.as_str())
 }
 
 /// The slots for `wanted` that differ least from `held`. Equal slices come out in the order of `wanted` when none is
@@ -235,7 +316,7 @@ fn reslot(held: &[Endpoint], wanted: impl Iterator<Item = Endpoint>) -> Vec<Endp
 /// Elements to delete and to add, by table and set.
 #[derive(Default)]
 struct Edit<'a> {
-    balancers: BTreeSet<(Family, Chain)>,
+    balancers: BTreeSet<(Family, Balancer)>,
     deleted: BTreeMap<(Family, Set), Vec<Value>>,
     added: BTreeMap<(Family, Set), Vec<Element<'a>>>,
 }
@@ -250,13 +331,20 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Chains come first, for the elements that lead to them; deleting comes before adding, since an element cannot
+    /// Sets and chains come first, for the elements that lead to them; deleting comes before adding, since an element cannot
     /// be overwritten.
-    fn ops(self, balancers: &mut BTreeSet<(Family, Chain)>) -> Vec<Op<'a>> {
+    fn ops(self, balancers: &mut BTreeSet<(Family, Balancer)>, with_affinity: &mut BTreeSet<Family>) -> Vec<Op<'a>> {
         let mut ops = Vec::new();
-        for (family, chain) in self.balancers {
-            if balancers.insert((family, chain)) {
-                ops.extend(rules::balancer(family, chain));
+        let of_chains = self.balancers.iter().filter(|(_, balancer)| balancer.affinity.is_some());
+        let of_elements = self.added.keys().filter(|(_, set)| Set::AFFINITY.contains(set));
+        for family in of_chains.map(|(family, _)| family).chain(of_elements.map(|(family, _)| family)) {
+            if with_affinity.insert(*family) {
+                ops.extend(Set::AFFINITY.map(|set| Op::AddSet(*family, set)));
+            }
+        }
+        for (family, balancer) in self.balancers {
+            if balancers.insert((family, balancer)) {
+                ops.extend(rules::balancer(family, balancer));
             }
         }
         ops.extend(self.deleted.into_iter().map(|((family, set), keys)| Op::DeleteElements(family, set, keys)));

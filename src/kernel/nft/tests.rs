@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
 use super::model::Model;
-use super::op::{Chain, Op, Set};
+use super::op::{Balancer, Chain, Op, Set, Target};
 use super::*;
 use crate::desired::{Backend, Protocol, ServiceAddress};
 
@@ -35,7 +35,7 @@ fn nat() -> Nat {
 fn web(endpoints: &[&str]) -> (ServiceAddress, Backend) {
     let service = ServiceAddress { address: [10, 96, 0, 10].into(), protocol: Protocol::Tcp, port: 80 };
     let endpoints = endpoints.iter().map(|text| (text.parse::<IpAddr>().unwrap(), 8080)).collect();
-    (service, Backend { service: "default/web:http".to_string(), endpoints })
+    (service, Backend { service: "default/web:http".to_string(), endpoints, ..Backend::default() })
 }
 
 fn with_web(endpoints: &[&str]) -> Arc<Nat> {
@@ -144,7 +144,9 @@ fn chains_for_a_number_of_endpoints_are_shared() {
     nat.node_ports.insert((Protocol::Tcp, 30080), backend);
     let model = Model::of(&Arc::new(nat)).unwrap();
     let chains: Vec<Chain> = model.tables[&Family::Ip].chains.keys().copied().collect();
-    let balancers: Vec<&Chain> =
-        chains.iter().filter(|chain| matches!(chain, Chain::Endpoints(_) | Chain::NodePorts(_))).collect();
-    assert_eq!(balancers, [&Chain::Endpoints(2), &Chain::NodePorts(2)]);
+    let balancers: Vec<Chain> = chains.into_iter().filter(|chain| matches!(chain, Chain::Balancer(_))).collect();
+    assert_eq!(
+        balancers,
+        [Target::ClusterIp, Target::NodePort].map(|to| Chain::Balancer(Balancer { to, count: 2, affinity: None }))
+    );
 }

@@ -40,8 +40,8 @@ impl fmt::Display for Family {
     }
 }
 
-/// The longest value: two IPv6 addresses.
-const LONGEST: usize = 16 + 16;
+/// The longest value: a Service's IPv6 address, protocol and port, and an endpoint's address and port.
+const LONGEST: usize = 16 + 4 + 4 + 16 + 4;
 
 /// Fields one after another, each padded with zero bytes to a multiple of four: a set's key, a map's data, the operand
 /// of a comparison.

@@ -77,6 +77,8 @@ pub enum Effect {
     Mark(u32),
     Dnat(IpAddr, u16),
     Masquerade,
+    /// The client is to come back to this endpoint.
+    Remember(IpAddr, u16),
     Reject,
     Drop,
 }
@@ -91,6 +93,7 @@ impl fmt::Display for Effect {
             Effect::Dnat(address, port) if address.is_ipv6() => write!(f, "dnat to [{address}]:{port}"),
             Effect::Dnat(address, port) => write!(f, "dnat to {address}:{port}"),
             Effect::Masquerade => f.write_str("masquerade"),
+            Effect::Remember(address, port) => write!(f, "remember {}", std::net::SocketAddr::new(*address, *port)),
             Effect::Reject => f.write_str("reject"),
             Effect::Drop => f.write_str("drop"),
         }
@@ -269,6 +272,12 @@ impl Run<'_> {
                     let effect = Effect::Mark(self.mark);
                     self.steps.push(Step { hook: self.hook, chain, rule: index, effect, comment: comment.clone() });
                 }
+                Expr::Remember { data: Reg(data), .. } => {
+                    let port = Reg(data + self.family.address_len() as u8 / 4);
+                    let (address, port) = self.endpoint(Reg(*data), port)?;
+                    let effect = Effect::Remember(address, port);
+                    self.steps.push(Step { hook: self.hook, chain, rule: index, effect, comment: comment.clone() });
+                }
                 other => self.compute(other)?,
             }
         }
@@ -298,11 +307,8 @@ impl Run<'_> {
                 };
                 self.load(to, &bits.to_ne_bytes());
             }
-            Expr::DestinationType { to } => {
-                const TYPE_UNICAST: u32 = 1;
-                let local = (self.surroundings.is_local)(self.packet.destination);
-                self.load(to, &if local { TYPE_LOCAL } else { TYPE_UNICAST }.to_ne_bytes());
-            }
+            Expr::SourceType { to } => self.load_type(self.packet.source, to),
+            Expr::DestinationType { to } => self.load_type(self.packet.destination, to),
             Expr::Random { modulus, to } => {
                 let number = (self.surroundings.choose)(modulus);
                 self.load(to, &number.to_ne_bytes());
@@ -327,9 +333,18 @@ impl Run<'_> {
             | Expr::Dnat { .. }
             | Expr::Masquerade
             | Expr::Reject(_)
+            | Expr::Remember { .. }
             | Expr::SetMark { .. } => {}
+            // It comes before what is remembered in its place.
+            Expr::Forget { .. } => {}
         }
         Some(())
+    }
+
+    fn load_type(&mut self, address: IpAddr, to: Reg) {
+        const TYPE_UNICAST: u32 = 1;
+        let local = (self.surroundings.is_local)(address);
+        self.load(to, &if local { TYPE_LOCAL } else { TYPE_UNICAST }.to_ne_bytes());
     }
 
     /// An IP header of which only the addresses are filled in.

@@ -78,7 +78,7 @@ fn try_all(table: &mut Option<NatTable>) -> Result<Vec<Missing>, NetError> {
 fn nat(netns: BorrowedFd, table: &mut Option<NatTable>) -> Result<(), String> {
     let address = |last| IpAddr::from([192, 0, 2, last]);
     let endpoints = BTreeSet::from([(address(1), 80), (address(2), 80)]);
-    let backend = Backend { service: "preflight".to_string(), endpoints };
+    let backend = Backend { service: "preflight".to_string(), endpoints, ..Backend::default() };
     let service = ServiceAddress { address: address(3), protocol: Protocol::Tcp, port: 80 };
     let nat = Nat {
         services: [(service, backend.clone())].into(),

@@ -3,6 +3,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::desired::Nat;
 use crate::plan::plan;
 
 /// The objects of a lab by key, from which random changes make one snapshot after the other.
@@ -47,9 +48,13 @@ impl History {
         };
         // Few addresses, so that some are taken twice.
         let address = format!("10.96.0.{}", self.random.random_range(1..6));
+        let external: &[&str] = self.one_of(&[&[], &[], &["10.96.0.3"], &["203.0.113.1", "203.0.113.2"]]);
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace,
                 "labels": {"n": self.one_of(&["1", "2"])}},
-            "spec": {"type": self.one_of(&["ClusterIP", "NodePort", "ExternalName"]), "clusterIP": address,
+            "spec": {"type": self.one_of(&["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"]),
+                "clusterIP": address, "externalIPs": external,
+                "externalTrafficPolicy": self.one_of(&["Cluster", "Local"]),
+                "internalTrafficPolicy": self.one_of(&["Cluster", "Cluster", "Local"]),
                 "publishNotReadyAddresses": self.random.random_bool(0.2),
                 "ports": [{"name": "x", "port": self.one_of(&[80, 81]), "nodePort": self.one_of(&[30000, 30001])}]}})
     }
@@ -61,7 +66,7 @@ impl History {
                 let target = json!({"kind": "Pod", "namespace": namespace, "name": self.one_of(&["a", "b"]),
                     "uid": self.one_of(&["1", "2"])});
                 json!({"addresses": [self.address()], "conditions": {"ready": self.random.random_bool(0.8)},
-                    "targetRef": target})
+                    "targetRef": target, "nodeName": self.one_of(&["w1-k8s", "w2-k8s", "gone"])})
             })
             .collect();
         json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
@@ -107,7 +112,7 @@ impl History {
 /// Whatever it has seen before, a planner gives what a new one gives.
 #[test]
 fn what_is_taken_over_is_what_would_be_made() {
-    let (mut contested, mut translated, mut pods) = (0, 0, 0);
+    let (mut contested, mut own, mut translated, mut pods) = (0, 0, 0, 0);
     for seed in 0..12 {
         let random = StdRng::seed_from_u64(seed);
         let mut history = History { random, objects: BTreeMap::new(), snapshot: Snapshot::default() };
@@ -120,7 +125,9 @@ fn what_is_taken_over_is_what_would_be_made() {
                 (Ok(fresh), Ok(cached)) => {
                     assert_eq!(cached.nat, fresh.nat, "seed {seed}, step {step}");
                     assert_eq!(cached, fresh, "seed {seed}, step {step}");
-                    contested += usize::from(planner.last.as_ref().is_some_and(|last| last.is_contested));
+                    contested += usize::from(planner.last.as_ref().is_some_and(|last| last.tables.is_contested));
+                    let nats: BTreeSet<*const Nat> = cached.nat.values().map(Arc::as_ptr).collect();
+                    own += nats.len() - 1;
                     let nat = fresh.nat.values().next().unwrap();
                     translated += nat.services.values().filter(|backend| !backend.endpoints.is_empty()).count();
                     pods += fresh.pods.len();
@@ -130,7 +137,8 @@ fn what_is_taken_over_is_what_would_be_made() {
         }
     }
     // The histories have something to say about all of it.
-    assert!(contested > 50 && translated > 100 && pods > 1000, "{contested} {translated} {pods}");
+    let said = format!("{contested} {own} {translated} {pods}");
+    assert!(contested > 50 && own > 100 && translated > 100 && pods > 1000, "{said}");
 }
 
 #[test]

@@ -2,6 +2,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
+use crate::desired::Affinity;
 use crate::kernel::nft::model::{Model, Stored, Table};
 use crate::kernel::nft::{NatTable, Ruleset};
 
@@ -29,10 +30,10 @@ fn normal(model: &Model) -> Model {
     let mut model = model.clone();
     for table in model.tables.values_mut() {
         let led_to: BTreeSet<Chain> = table.sets.values().flat_map(BTreeMap::values).filter_map(target).collect();
-        table
-            .chains
-            .retain(|chain, _| !matches!(chain, Chain::Endpoints(_) | Chain::NodePorts(_)) || led_to.contains(chain));
-        for set in [Set::ServiceEndpoints, Set::NodePortEndpoints] {
+        table.chains.retain(|chain, _| !matches!(chain, Chain::Balancer(_)) || led_to.contains(chain));
+        // They are made when they are needed, and stay.
+        table.sets.retain(|set, elements| !Set::AFFINITY.contains(set) || !elements.is_empty());
+        for set in [Set::ServiceEndpoints, Set::NodePortEndpoints, Set::LocalEndpoints, Set::LocalNodePortEndpoints] {
             let sorted = sort_slots(table, set);
             table.sets.insert(set, sorted);
         }
@@ -67,6 +68,10 @@ fn sort_slots(table: &Table, set: Set) -> BTreeMap<Value, Stored> {
     sorted
 }
 
+fn service_at(address: IpAddr) -> ServiceAddress {
+    ServiceAddress { address, protocol: Protocol::Tcp, port: 80 }
+}
+
 /// A few Services on few addresses, so that a sequence of these comes back to the same keys.
 fn random(rng: &mut StdRng) -> Nat {
     let mut nat = Nat {
@@ -88,6 +93,13 @@ fn random(rng: &mut StdRng) -> Nat {
         Backend {
             service: ["default/web:http", "default/web:https", "other/db"][rng.random_range(0..3)].to_string(),
             endpoints: (0..count).map(|_| (address(rng), 8080)).collect(),
+            is_external: rng.random_bool(0.3),
+            local: rng.random_bool(0.4).then(|| (0..count).map(|_| (address(rng), 8080)).skip(2).collect()),
+            has_others: rng.random_bool(0.2),
+            affinity: rng.random_bool(0.3).then(|| Affinity {
+                service: ["10.96.0.9", "fd00::9"].map(|ip| service_at(ip.parse().unwrap())).to_vec(),
+                seconds: [60, 10800][rng.random_range(0..2)],
+            }),
         }
     };
     for _ in 0..rng.random_range(0..8) {
@@ -143,7 +155,8 @@ fn model_refuses_what_the_kernel_refuses() {
     let lost = Op::DeleteElements(Family::Ip, Set::ClusterIps, vec![key, key]);
     assert!(model.commit(&[lost]).is_err(), "it is gone the second time");
     assert_eq!(model, before, "nothing of a refused transaction stays");
-    let data = Data::Verdict(Verdict::Goto(Chain::Endpoints(7)));
+    let data =
+        Data::Verdict(Verdict::Goto(Chain::Balancer(Balancer { to: Target::ClusterIp, count: 7, affinity: None })));
     let nowhere = Element { key: key.protocol(Protocol::Tcp).port(80), data, comment: "" };
     assert!(model.commit(&[Op::AddElements(Family::Ip, Set::ServiceIps, vec![nowhere])]).is_err(), "no such chain");
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::desired::{Backend, Nat, ServiceAddress};
-use crate::kernel::nft::op::Set;
+use crate::desired::{Affinity, Backend, Nat, ServiceAddress};
+use crate::kernel::nft::Ruleset;
+use crate::kernel::nft::op::{Element, Op, Set};
 
 const NODE: &str = "192.168.1.101";
 
@@ -19,18 +20,28 @@ fn endpoint(text: &str) -> (IpAddr, u16) {
 }
 
 fn backend(service: &str, endpoints: &[&str]) -> Backend {
-    Backend { service: service.to_string(), endpoints: endpoints.iter().map(|text| endpoint(text)).collect() }
+    let endpoints = endpoints.iter().map(|text| endpoint(text)).collect();
+    Backend { service: service.to_string(), endpoints, ..Backend::default() }
+}
+
+fn service(text: &str, protocol: Protocol) -> ServiceAddress {
+    let (address, port) = endpoint(text);
+    ServiceAddress { address, protocol, port }
 }
 
 /// A node with pods .2 and .3; `web` has two endpoints here and one elsewhere, `empty` has none.
 fn model() -> Model {
-    let service = |text: &str, protocol| {
-        let (address, port) = endpoint(text);
-        ServiceAddress { address, protocol, port }
-    };
     let web = backend("default/web:http", &["10.244.1.2:8080", "10.244.1.3:8080", "10.244.2.2:8080"]);
     let empty = backend("default/empty", &[]);
     let six = backend("default/six", &["[fd00:10:244::2]:8080"]);
+    let external = |backend: &Backend| Backend { is_external: true, ..backend.clone() };
+    let local = |endpoints: &[&str]| {
+        let local = Some(endpoints.iter().map(|text| endpoint(text)).collect());
+        Backend { local, ..external(&web) }
+    };
+    let affinity = Affinity { service: vec![service("10.96.0.13:80", Protocol::Tcp)], seconds: 10800 };
+    let sticky = Backend { affinity: Some(affinity), ..web.clone() };
+    let (here, elsewhere) = (local(&["10.244.1.2:8080", "10.244.1.3:8080"]), local(&[]));
     let nat = Nat {
         pod_subnets: vec!["10.244.0.0/16".parse().unwrap(), "fd00:10:244::/56".parse().unwrap()],
         service_subnets: vec!["10.96.0.0/12".parse().unwrap(), "fd00:10:96::/112".parse().unwrap()],
@@ -39,23 +50,45 @@ fn model() -> Model {
             (service("10.96.0.10:53", Protocol::Udp), backend("default/web:dns", &["10.244.1.2:5353"])),
             (service("10.96.0.11:80", Protocol::Tcp), empty.clone()),
             (service("[fd00:10:96::1]:80", Protocol::Tcp), six.clone()),
+            (service("203.0.113.1:80", Protocol::Tcp), external(&web)),
+            (service("203.0.113.2:80", Protocol::Tcp), external(&empty)),
+            (service("203.0.113.3:80", Protocol::Tcp), here.clone()),
+            (service("203.0.113.4:80", Protocol::Tcp), elsewhere.clone()),
+            (service("203.0.113.5:80", Protocol::Tcp), Backend { local: Some([].into()), ..external(&empty) }),
+            (service("192.168.1.101:88", Protocol::Tcp), external(&web)),
+            (service("192.168.1.101:89", Protocol::Tcp), external(&empty)),
+            (service("10.96.0.13:80", Protocol::Tcp), sticky.clone()),
+            (service("203.0.113.6:80", Protocol::Tcp), external(&sticky)),
+            (service("203.0.113.7:80", Protocol::Tcp), Backend { affinity: sticky.affinity.clone(), ..here.clone() }),
+            (service("10.96.0.12:80", Protocol::Tcp), Backend { has_others: true, ..empty.clone() }),
         ]
         .into(),
-        node_ports: [((Protocol::Tcp, 30080), web), ((Protocol::Tcp, 30081), empty), ((Protocol::Tcp, 30082), six)]
-            .into(),
+        node_ports: [
+            ((Protocol::Tcp, 30080), web),
+            ((Protocol::Tcp, 30081), empty),
+            ((Protocol::Tcp, 30082), six),
+            ((Protocol::Tcp, 30083), here),
+            ((Protocol::Tcp, 30084), elsewhere),
+            ((Protocol::Tcp, 30085), sticky.clone()),
+        ]
+        .into(),
         hairpin: ["10.244.1.2", "10.244.1.3", "fd00:10:244::2"].map(address).into(),
     };
     Model::of(&Arc::new(nat)).unwrap()
 }
 
 fn run(from: Origin, protocol: Protocol, source: &str, destination: &str, random: u32) -> Walk {
+    run_in(&model(), from, protocol, source, destination, random)
+}
+
+fn run_in(model: &Model, from: Origin, protocol: Protocol, source: &str, destination: &str, random: u32) -> Walk {
     let (to, port) = endpoint(destination);
     let packet =
         Packet { source: address(source), source_port: 40000, destination: to, destination_port: port, protocol, from };
     let local = [NODE, "127.0.0.1", "10.244.1.1", "fd00::101", "::1"].map(address);
     let surroundings =
         Surroundings { is_local: &|address| local.contains(&address), choose: &mut |modulus| random % modulus };
-    walk(&model(), packet, surroundings)
+    walk(model, packet, surroundings)
 }
 
 fn tcp(from: Origin, source: &str, destination: &str) -> Fate {
@@ -109,6 +142,82 @@ fn node_port() {
     assert_eq!(tcp(Origin::Link, OUTSIDE, "192.168.1.102:30080"), ACCEPT, "another node's");
     let udp = run(Origin::Link, Protocol::Udp, OUTSIDE, "192.168.1.101:30080", 0).fate;
     assert_eq!(udp, ACCEPT, "another protocol");
+}
+
+const SOURCES: [(Origin, &str); 3] = [(Origin::Link, OUTSIDE), (Origin::Link, POD), (Origin::Node, NODE)];
+
+#[test]
+fn external_addresses() {
+    for (from, source) in SOURCES {
+        assert_eq!(tcp(from, source, "203.0.113.1:80"), dnat("10.244.1.3:8080", true), "from {source}");
+        assert_eq!(tcp(from, source, "192.168.1.101:88"), dnat("10.244.1.3:8080", true), "the node's, from {source}");
+        assert_eq!(tcp(from, source, "203.0.113.1:81"), plain(source), "another port is not the Service's");
+        assert_eq!(tcp(from, source, "203.0.113.2:80"), Fate::Reject, "no endpoints, from {source}");
+        assert_eq!(tcp(from, source, "192.168.1.101:89"), Fate::Reject, "no endpoints at the node's, from {source}");
+    }
+}
+
+/// Untranslated, to the world outside.
+fn plain(source: &str) -> Fate {
+    Fate::Accept { masquerade: source == POD }
+}
+
+#[test]
+fn session_affinity() {
+    const TO: [(&str, bool); 3] = [("10.96.0.13:80", true), ("203.0.113.6:80", true), ("192.168.1.101:30085", true)];
+    let remembering = |to: &str| Effect::Remember(endpoint(to).0, endpoint(to).1);
+    let effects = |walk: &Walk| walk.steps.iter().map(|step| step.effect).collect::<Vec<_>>();
+    for (to, masquerade) in TO {
+        for (random, reached) in [(0, "10.244.1.2:8080"), (2, "10.244.2.2:8080")] {
+            let walk = run(Origin::Link, Protocol::Tcp, OUTSIDE, to, random);
+            assert_eq!(walk.fate, dnat(reached, masquerade), "the first time, {to}");
+            assert!(effects(&walk).contains(&remembering(reached)), "{to}: {:?}", walk.steps);
+        }
+    }
+    // What the packet path would have put there.
+    let remembered = |to: &str| {
+        let mut model = model();
+        let key = Value::EMPTY.address(address("10.96.0.13")).protocol(Protocol::Tcp).port(80);
+        let (ip, port) = endpoint(to);
+        let data = Data::Value(Value::EMPTY.address(ip).port(port));
+        let element = Element { key: key.address(address(OUTSIDE)), data, comment: "" };
+        model.commit(&[Op::AddElements(Family::Ip, Set::Affinity, vec![element])]).unwrap();
+        model
+    };
+    let again = |model: &Model, source, to| run_in(model, Origin::Link, Protocol::Tcp, source, to, 0);
+    let back = remembered("10.244.2.2:8080");
+    for (to, masquerade) in TO {
+        let walk = again(&back, OUTSIDE, to);
+        assert_eq!(walk.fate, dnat("10.244.2.2:8080", masquerade), "comes back, {to}");
+        assert!(effects(&walk).contains(&remembering("10.244.2.2:8080")), "its time begins anew");
+        let other = again(&back, "192.168.1.21", to).fate;
+        assert_eq!(other, dnat("10.244.1.2:8080", masquerade), "another client, {to}");
+        let gone = again(&remembered("10.244.3.3:8080"), OUTSIDE, to);
+        assert_eq!(gone.fate, dnat("10.244.1.2:8080", masquerade), "its endpoint is gone, {to}");
+        assert!(effects(&gone).contains(&remembering("10.244.1.2:8080")));
+    }
+    let elsewhere = again(&back, OUTSIDE, "203.0.113.7:80").fate;
+    assert_eq!(elsewhere, dnat("10.244.1.2:8080", false), "policy Local goes before affinity");
+}
+
+#[test]
+fn policy_local() {
+    for (external, node_port) in [("203.0.113.3:80", "203.0.113.4:80"), ("192.168.1.101:30083", "192.168.1.101:30084")]
+    {
+        let reached = |from, source, to, random| run(from, Protocol::Tcp, source, to, random).fate;
+        for (random, here) in [(0, "10.244.1.2:8080"), (1, "10.244.1.3:8080"), (2, "10.244.1.2:8080")] {
+            assert_eq!(reached(Origin::Link, OUTSIDE, external, random), dnat(here, false), "with its address");
+        }
+        assert_eq!(tcp(Origin::Link, OUTSIDE, node_port), Fate::Drop, "no endpoint here");
+        for to in [external, node_port] {
+            assert_eq!(reached(Origin::Link, POD, to, 2), dnat("10.244.2.2:8080", false), "a pod, to {to}");
+            assert_eq!(reached(Origin::Node, NODE, to, 2), dnat("10.244.2.2:8080", true), "the node, to {to}");
+        }
+    }
+    for (from, source) in SOURCES {
+        assert_eq!(tcp(from, source, "203.0.113.5:80"), Fate::Reject, "no endpoint anywhere, from {source}");
+        assert_eq!(tcp(from, source, "10.96.0.12:80"), Fate::Drop, "internal, no endpoint here, from {source}");
+    }
 }
 
 #[test]
