@@ -60,12 +60,11 @@ impl Sessions for NoSessions {
     }
 }
 
-/// An API at a socket of its own; the file is gone as soon as it is not needed any more to connect.
+/// An API at a socket of its own, which is no file: it goes with the test.
 fn serve_api(outside: Outside) -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let socket = std::env::temp_dir().join(format!("nslab-dns-{}-{number}.sock", std::process::id()));
-    let _ = std::fs::remove_file(&socket);
+    let socket = PathBuf::from(format!("\0nslab-dns-{}-{number}", std::process::id()));
     let listener = tokio::net::UnixListener::bind(&socket).unwrap();
     let store = Arc::new(crate::store::Store::in_memory());
     let api = api::Api::new(store, Arc::new(NoSessions), Layout::new("test"))
