@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde_json::Value;
@@ -17,11 +16,32 @@ pub const POD_IPS: &str = "nslab.dev/pod-ips";
 /// after them, so that a pod that is made again does not have the address of the one before.
 pub const LAST_POD_IP: &str = "nslab.dev/last-pod-ip";
 
-pub fn ipam(snapshot: &Snapshot, ctx: &mut Context) -> Vec<Write> {
-    let mut waiting: BTreeMap<&str, Vec<&Arc<Object>>> = BTreeMap::new();
-    for pod in snapshot.list(&kind::POD).filter(|pod| needs_address(pod)) {
-        if let Some(node) = pods::node(pod) {
-            waiting.entry(node).or_default().push(pod);
+/// A pod without an address: one that the store has, or one that is being bound to its node.
+enum Waiting<'a> {
+    Stored(&'a Object),
+    Bound(&'a mut Object),
+}
+
+impl Waiting<'_> {
+    fn pod(&self) -> &Object {
+        match self {
+            Waiting::Stored(pod) => pod,
+            Waiting::Bound(pod) => pod,
+        }
+    }
+}
+
+/// Pods that the `bindings` give a node get their address in the same write.
+pub fn ipam(snapshot: &Snapshot, bindings: &mut [Write], ctx: &mut Context) -> Vec<Write> {
+    let stored = snapshot.list(&kind::POD).map(|pod| Waiting::Stored(pod));
+    let bound = bindings.iter_mut().filter_map(|write| match write {
+        Write::Update(pod, Part::All) => Some(Waiting::Bound(pod)),
+        _ => None,
+    });
+    let mut waiting: BTreeMap<String, Vec<Waiting>> = BTreeMap::new();
+    for one in stored.chain(bound).filter(|one| needs_address(one.pod())) {
+        if let Some(node) = pods::node(one.pod()).map(str::to_string) {
+            waiting.entry(node).or_default().push(one);
         }
     }
     if waiting.is_empty() {
@@ -34,8 +54,8 @@ pub fn ipam(snapshot: &Snapshot, ctx: &mut Context) -> Vec<Write> {
     }
     let mut writes = Vec::new();
     for (node, pods) in waiting {
-        let Some(node) = snapshot.find(&kind::NODE, "", node) else { continue };
-        give(node, &pods, &mut taken, ctx, &mut writes);
+        let Some(node) = snapshot.find(&kind::NODE, "", &node) else { continue };
+        give(node, pods, &mut taken, ctx, &mut writes);
     }
     writes
 }
@@ -52,7 +72,7 @@ fn listed<'a>(object: &'a Object, annotation: &str) -> impl Iterator<Item = IpAd
     object.annotation(annotation).unwrap_or_default().split(',').filter_map(|text| text.trim().parse().ok())
 }
 
-fn give(node: &Object, pods: &[&Arc<Object>], taken: &mut HashSet<IpAddr>, ctx: &mut Context, writes: &mut Vec<Write>) {
+fn give(node: &Object, pods: Vec<Waiting>, taken: &mut HashSet<IpAddr>, ctx: &mut Context, writes: &mut Vec<Write>) {
     let last: Vec<IpAddr> = listed(node, LAST_POD_IP).collect();
     let mut ranges: Vec<Range> = subnets(node).into_iter().map(|subnet| Range::new(subnet, &last)).collect();
     if ranges.is_empty() {
@@ -67,13 +87,19 @@ fn give(node: &Object, pods: &[&Arc<Object>], taken: &mut HashSet<IpAddr>, ctx: 
                 full.address(full.first),
                 full.address(full.end)
             );
-            ctx.standing_warning("kubelet", pod, "FailedCreatePodSandBox", message);
+            ctx.standing_warning("kubelet", pod.pod(), "FailedCreatePodSandBox", message);
             continue;
         }
         taken.extend(next.iter().flatten());
-        let mut addressed = Object::clone(pod);
-        addressed.set_annotation(POD_IPS, &join(next.into_iter().flatten()));
-        writes.push(Write::Update(addressed, Part::Spec));
+        let addresses = join(next.into_iter().flatten());
+        match pod {
+            Waiting::Bound(pod) => pod.set_annotation(POD_IPS, &addresses),
+            Waiting::Stored(pod) => {
+                let mut addressed = pod.clone();
+                addressed.set_annotation(POD_IPS, &addresses);
+                writes.push(Write::Update(addressed, Part::Spec));
+            }
+        }
     }
     let after = join(ranges.iter().filter_map(|range| range.last));
     if after != before {
@@ -199,6 +225,18 @@ mod tests {
         cluster.settle();
         assert_eq!(addresses(&cluster), ["10.0.0.2,fd00::2", "10.0.0.3,fd00::3"]);
         assert_eq!(cluster.get(&kind::NODE, "", "n").annotation(LAST_POD_IP), Some("10.0.0.3,fd00::3"));
+    }
+
+    #[test]
+    fn a_pod_gets_its_address_in_the_write_that_binds_it() {
+        let mut unbound = pod("a");
+        crate::object::map_at_mut(unbound.json_mut(), "spec").remove("nodeName");
+        // Another is bound by its author: it must not get the same.
+        let mut cluster = Cluster::with([node(json!(["10.0.0.0/24"])), unbound, pod("b")]);
+        cluster.round();
+        assert_eq!(cluster.get(&kind::POD, "default", "a").str_at(&["spec", "nodeName"]), Some("n"));
+        assert_eq!(addresses(&cluster), ["10.0.0.3", "10.0.0.2"]);
+        assert_eq!(cluster.get(&kind::NODE, "", "n").annotation(LAST_POD_IP), Some("10.0.0.3"));
     }
 
     #[test]
