@@ -89,6 +89,8 @@ pub struct Waiting {
 pub struct Progress {
     /// The resourceVersion that the kernel has been brought up to.
     pub made: u64,
+    /// Containers are being started, and the pods' status will say in a moment what comes of it.
+    pub starting: bool,
     /// Steps that failed: what was tried, and why it failed.
     pub failed: Vec<(String, String)>,
 }
@@ -534,7 +536,7 @@ mod tests {
 
     fn of(objects: impl IntoIterator<Item = Value>) -> Report {
         let snapshot: Snapshot = objects.into_iter().filter_map(Object::from_value).collect();
-        report("lab", &snapshot, &Progress { made: u64::MAX, failed: Vec::new() })
+        report("lab", &snapshot, &Progress { made: u64::MAX, ..Progress::default() })
     }
 
     fn rollout(status: Value) -> Report {

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -43,6 +43,10 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// the controllers. Fewer pods than this are not many.
 const HEARINGS: usize = 4;
 const FEW_PODS: usize = 32;
+
+/// What containers say while others are still starting is gathered for so long at most, and then written down at once:
+/// a status is a commit, some rounds of the controllers and a plan, for one pod as for a hundred.
+const GATHER: Duration = Duration::from_millis(20);
 
 /// What wakes the loop.
 pub enum Wake {
@@ -128,7 +132,10 @@ impl Agent {
             let put_off = std::mem::take(&mut self.put_off);
             let told = self.hear(put_off.into_iter().chain(wakes.try_iter()), &mut said);
             self.write_status(&mut said);
-            self.lock_progress().made = made;
+            let starting = self.is_starting();
+            let mut progress = self.lock_progress();
+            (progress.made, progress.starting) = (made, starting);
+            drop(progress);
             if told == Told::Stop || self.wait(wakes, told, &mut said) == Told::Stop {
                 return;
             }
@@ -140,11 +147,32 @@ impl Agent {
         let due = self.pods.values().filter_map(PodState::wake_at).chain(self.retry_at).min();
         let due = due.map_or(IDLE, |at| Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default());
         let sleep = if told == Told::Something { Duration::ZERO } else { due };
-        match wakes.recv_timeout(sleep) {
+        let told = match wakes.recv_timeout(sleep) {
             Ok(wake) => self.hear(std::iter::once(wake).chain(wakes.try_iter()), said),
-            Err(RecvTimeoutError::Timeout) => Told::Nothing,
+            Err(RecvTimeoutError::Timeout) => told,
             Err(RecvTimeoutError::Disconnected) => Told::Stop,
+        };
+        if told == Told::Something { self.gather(wakes, GATHER.min(due), said) } else { told }
+    }
+
+    /// Goes on hearing as long as something is starting, but no longer than `at_most`.
+    fn gather(&mut self, wakes: &Receiver<Wake>, at_most: Duration, said: &mut Vec<Said>) -> Told {
+        let until = Instant::now() + at_most;
+        while self.is_starting() {
+            let heard = match wakes.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(wake) => self.hear(std::iter::once(wake).chain(wakes.try_iter()), said),
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => Told::Stop,
+            };
+            if heard == Told::Stop {
+                return Told::Stop;
+            }
         }
+        Told::Something
+    }
+
+    fn is_starting(&self) -> bool {
+        self.pods.values().any(PodState::is_starting)
     }
 
     fn hear(&mut self, wakes: impl Iterator<Item = Wake>, said: &mut Vec<Said>) -> Told {

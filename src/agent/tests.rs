@@ -140,6 +140,28 @@ fn nothing_is_lost_of_what_is_heard_while_pods_are_made() {
 }
 
 #[test]
+fn what_containers_say_is_gathered_until_none_is_starting() {
+    let mut rig = rig(two_pods());
+    rig.sync();
+    let version = rig.store.snapshot().resource_version();
+    let started = ["web-1", "web-2"].map(|name| rig.container(name, 0, ContainerEvent::Started { pid: 42 }));
+    let (nodes, wakes) = std::sync::mpsc::channel();
+    // It comes one by one, as from two nodes.
+    let telling = nodes.clone();
+    let teller = std::thread::spawn(move || started.map(|event| telling.send(Wake::Kernel(event)).unwrap()));
+    let mut said = Vec::new();
+    let long = Duration::from_secs(60);
+    assert_eq!(rig.agent.gather(&wakes, long, &mut said), Told::Something);
+    teller.join().unwrap();
+    assert!(!rig.agent.is_starting());
+    assert_eq!(rig.store.snapshot().resource_version(), version, "nothing is written meanwhile");
+    // With nothing to wait for it does not.
+    assert_eq!(rig.agent.gather(&wakes, long, &mut said), Told::Something);
+    rig.agent.write_status(&mut said);
+    assert_eq!((rig.phase("web-1").as_str(), rig.phase("web-2").as_str()), ("Running", "Running"));
+}
+
+#[test]
 fn a_pod_lives_and_dies() {
     let mut rig = rig(two_pods());
     rig.sync();

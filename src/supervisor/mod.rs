@@ -181,8 +181,8 @@ impl Running {
         let (name, objects) = (layout.lab().to_string(), store.clone());
         let (made, wanted) = (progress.clone(), store.clone());
         let is_settled = move || {
-            let made = made.lock().unwrap_or_else(std::sync::PoisonError::into_inner).made;
-            made >= wanted.snapshot().resource_version()
+            let Progress { made, starting, .. } = *made.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            !starting && made >= wanted.snapshot().resource_version()
         };
         let status = move || {
             let report = report_now(&name, &objects, &progress);
