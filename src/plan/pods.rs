@@ -111,7 +111,7 @@ fn cable(lab: &str, pod: &Object, netns: &str, node: &Node, addresses: &[IpAddr]
         routes: inner_routes,
     };
     let (name, altname) = names::hashed_interface("veth", &format!("{}.{}", pod.namespace(), pod.name()));
-    let outer = End {
+    let mut outer = End {
         netns: names::node_netns(lab, &node.name),
         mac: names::mac_from(&name),
         name,
@@ -120,6 +120,7 @@ fn cable(lab: &str, pod: &Object, netns: &str, node: &Node, addresses: &[IpAddr]
         bridge: None,
         routes: addresses.iter().map(|a| Route { to: single(a), via: None, source: None }).collect(),
     };
+    outer.addresses.extend(names::link_local(&outer));
     Veth { inner, outer }
 }
 

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use serde_json::Value;
@@ -30,8 +29,8 @@ pub struct Fronts {
 /// The tables of a lab without Services.
 pub fn empty_nat(lab: &Lab) -> Nat {
     Nat {
-        pod_subnets: vec![IpNet::V4(lab.networking.pod_subnet)],
-        service_subnets: vec![IpNet::V4(lab.networking.service_subnet)],
+        pod_subnets: lab.networking.pod_subnet.iter().collect(),
+        service_subnets: lab.networking.service_subnet.iter().collect(),
         ..Nat::default()
     }
 }
