@@ -296,6 +296,11 @@ impl Lab {
     }
 }
 
+/// An address as it stands in a URL before its port.
+pub fn in_url(address: &str) -> std::borrow::Cow<'_, str> {
+    if address.contains(':') { format!("[{address}]").into() } else { address.into() }
+}
+
 /// A node's addresses in the order of the lab's families: those that it was given, and else the one of its number.
 fn node_addresses(given: &[IpAddr], lan: &Subnets, number: u32) -> Vec<IpAddr> {
     let mut addresses = Vec::new();

@@ -68,7 +68,11 @@ pub fn fronts<'a>(snapshot: &Snapshot, service: &Object, slices: impl Iterator<I
         return fronts;
     }
     // A slice that cannot be read has no endpoints; the controller that made it says so.
-    let slices: Vec<EndpointSlice> = slices.filter_map(|slice| slice.read().ok()).collect();
+    let slices = slices.filter_map(|slice| slice.read().ok());
+    // Nor has a Service any of a family that it has no address of, not even by its node ports.
+    let is_of = |slice: &EndpointSlice, ip: &IpAddr| slice.address_type == if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+    let slices: Vec<EndpointSlice> =
+        slices.filter(|slice: &EndpointSlice| cluster_ips.iter().any(|ip| is_of(slice, ip))).collect();
     for port in spec.ports.iter().flatten() {
         let Some((protocol, number)) = protocol(port.protocol.as_deref()).zip(u16::try_from(port.port).ok()) else {
             continue;

@@ -88,6 +88,7 @@ impl<'de> Deserialize<'de> for Subnets {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", from = "Written")]
 pub struct Networking {
+    /// What was asked for and does not fit the subnets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ip_family: Option<IpFamily>,
     #[schemars(with = "String")]
@@ -134,7 +135,7 @@ impl From<Written> for Networking {
             let mut subnets = wanted.iter().map(|&is_v4| if is_v4 { v4 } else { v6 });
             Subnets { first: subnets.next().unwrap_or(v4), second: subnets.next() }
         };
-        Networking {
+        let networking = Networking {
             ip_family: written.ip_family,
             lan_subnet: written
                 .lan_subnet
@@ -145,7 +146,10 @@ impl From<Written> for Networking {
             service_subnet: written
                 .service_subnet
                 .unwrap_or_else(|| default(v4([10, 96, 0, 0], 12), v6([0xfd00, 0x10, 0x96, 0], 112))),
-        }
+        };
+        // From here on the subnets say it, so that the same networks are equal however they were written.
+        let ip_family = networking.ip_family.filter(|_| networking.check().is_err());
+        Networking { ip_family, ..networking }
     }
 }
 
@@ -282,6 +286,7 @@ mod tests {
         // As it is stored, it is read back the same.
         let dual = read(json!({"ipFamily": "dual"}));
         assert_eq!(read(serde_json::to_value(&dual).unwrap()), dual);
+        assert_eq!(read(json!({"ipFamily": "ipv4"})), Networking::default());
     }
 
     #[test]
