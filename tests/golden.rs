@@ -154,6 +154,11 @@ fn packets_of_a_dual_stack_lab() {
         // Out into the world under the node's address.
         assert_eq!(walk(Origin::Link, &elsewhere, outside, 80, 0), Fate::Accept { masquerade: true });
     }
+    // A pod's gateway is the first host of its node's subnet: with IPv6, not the subnet itself.
+    let cable = &desired.veths[&format!("{}/eth0", pods[0].netns)];
+    let gateways = cable.outer.addresses.iter().map(|net| net.addr()).filter(|ip| !ip.to_string().starts_with("fe80:"));
+    assert!(gateways.clone().all(|ip| ip.to_string().ends_with(if ip.is_ipv4() { ".1" } else { "::1" })));
+    assert_eq!(gateways.count(), 2);
     // A Service of one family stands in that family's table alone.
     let six = desired.nat["lab.w1-k8s"].services.iter().filter(|(_, backend)| backend.service == "default/six");
     assert_eq!(six.map(|(at, _)| at.address.to_string()).collect::<Vec<_>>(), ["fd00:10:96::6"]);

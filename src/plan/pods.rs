@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::topology::ETH0;
 use super::{Machine, catalogue, names, services};
 use crate::desired::{Container, End, Pod, RestartPolicy, Route, Veth};
-use crate::object::lab::{Lab, Node};
+use crate::object::lab::{Lab, Node, nth};
 use crate::object::{Object, Snapshot, kind};
 
 /// The annotation in which `control/ipam.rs` keeps a pod's addresses, comma separated.
@@ -90,7 +90,7 @@ fn annotated_addresses(pod: &Object) -> Vec<IpAddr> {
 /// a route to it. So a reply always passes the node's address translation, whatever br_netfilter is set to.
 fn cable(lab: &str, pod: &Object, netns: &str, node: &Node, addresses: &[IpAddr]) -> Veth {
     let single = |address: &IpAddr| IpNet::from(*address);
-    let gateways: Vec<IpAddr> = node.pod_subnets.iter().filter_map(|subnet| subnet.hosts().next()).collect();
+    let gateways: Vec<IpAddr> = node.pod_subnets.iter().map(|subnet| nth(*subnet, 1)).collect();
     let mut inner_routes = BTreeSet::new();
     for gateway in &gateways {
         let everything = match gateway {
