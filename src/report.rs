@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::object::lab::in_url;
 use crate::object::selector::Selector;
 use crate::object::service_account::{ROOT_CA, VOLUME_PREFIX};
 use crate::object::{Object, Snapshot, custom, kind};
@@ -351,7 +352,8 @@ fn services(report: &mut Report, snapshot: &Snapshot) {
     let with_host = snapshot.list(&kind::LAB).next().is_none_or(|lab| lab.annotation(kind::NO_HOST) != Some("true"));
     for service in snapshot.list(&kind::SERVICE) {
         let key = (service.namespace(), service.name());
-        let ready = endpoints.get(&key).map_or(0, BTreeSet::len);
+        let is_v6 = service.at(&["spec", "ipFamilies"]).is_some_and(|families| families[0] == "IPv6");
+        let ready = endpoints.get(&key).into_iter().flatten().filter(|ip| ip.contains(':') == is_v6).count();
         let line = service_line(service, ready, node.as_ref().filter(|_| !is_the_clusters_own(service)), with_host);
         wait_for_endpoints(report, snapshot, service, endpoints.get(&key));
         report.services.push(line);
@@ -405,12 +407,15 @@ fn service_line(service: &Object, endpoints: usize, node: Option<&NodeLine>, wit
         });
         let Some(node) = node.filter(|_| protocol == "TCP" && endpoints > 0) else { continue };
         let curl = if number == 443 { "curl -k https://" } else { "curl http://" };
-        if let Some(port) = node_port {
-            let curl = format!("{curl}{}:{port}", node.address);
+        // The node's first address may be of a family that the Service has not.
+        let family = if node.address.contains(':') { "IPv6" } else { "IPv4" };
+        let families = service.at(&["spec", "ipFamilies"]).and_then(Value::as_array);
+        if let Some(port) = node_port.filter(|_| families.is_none_or(|all| all.iter().any(|f| f == family))) {
+            let curl = format!("{curl}{}:{port}", in_url(&node.address));
             let command = if with_host { curl } else { format!("sudo lab client exec -- {curl}") };
             tries.push(Try { command, note: "from outside the cluster".into() });
         } else if cluster_ip.parse::<std::net::IpAddr>().is_ok() {
-            let command = format!("sudo lab node exec {} -- {curl}{cluster_ip}:{number}", node.name);
+            let command = format!("sudo lab node exec {} -- {curl}{}:{number}", node.name, in_url(cluster_ip));
             tries.push(Try { command, note: format!("from node {}", node.name) });
         }
     }
@@ -434,8 +439,9 @@ fn wait_for_endpoints(report: &mut Report, snapshot: &Snapshot, service: &Object
     let name = format!("service {}/{}", service.namespace(), service.name());
     for pod in snapshot.list_in(&kind::POD, service.namespace()).filter(|pod| selector.matches(pod.labels())) {
         let ready = condition(pod, "Ready").is_some_and(|c| c["status"] == "True") && !pod.is_terminating();
-        let address = pod.str_at(&["status", "podIP"]).unwrap_or_default();
-        if ready && !endpoints.is_some_and(|list| list.contains(address)) {
+        let list = pod.at(&["status", "podIPs"]).and_then(Value::as_array);
+        let mut addresses = list.into_iter().flatten().filter_map(|ip| ip["ip"].as_str());
+        if ready && !addresses.any(|address| endpoints.is_some_and(|list| list.contains(address))) {
             report.wait(&name, format!("pod {} is not an endpoint yet", pod.name()), None, false);
             return;
         }
@@ -471,7 +477,8 @@ mod tests {
     }
 
     fn ready() -> Value {
-        json!({"phase": "Running", "podIP": "10.244.1.2", "conditions": [{"type": "Ready", "status": "True"}]})
+        json!({"phase": "Running", "podIP": "10.244.1.2", "podIPs": [{"ip": "10.244.1.2"}],
+            "conditions": [{"type": "Ready", "status": "True"}]})
     }
 
     fn report_of(objects: Vec<Value>) -> Report {

@@ -13,18 +13,23 @@ use nslab::object::lab::Lab;
 use nslab::plan::Machine;
 use nslab::supervisor::dry_run::dry_run;
 
+/// One of `labs/`, or `dual`: a fixture with a Lab document.
 fn desired(lab: &str) -> Desired {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("labs").join(lab);
+    let below = if lab == "dual" { "tests/fixtures/dual.yaml".to_string() } else { format!("labs/{lab}") };
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(below);
     let input = Input::from_argument(path.to_str().unwrap());
     let documents = manifest::read(&[input], Options::default()).unwrap();
-    let manifests: Vec<_> = documents.iter().map(|document| document.object.to_value()).collect();
-    dry_run("lab", Vec::new(), &Lab::default(), true, &manifests, &Machine::default()).unwrap().desired
+    let (labs, others): (Vec<_>, Vec<_>) = documents.iter().partition(|document| document.object.kind_name() == "Lab");
+    let lab = labs.first().map(|document| (*document.object.view::<Lab>().unwrap()).clone()).unwrap_or_default();
+    let manifests: Vec<_> = others.iter().map(|document| document.object.to_value()).collect();
+    dry_run("lab", Vec::new(), &lab, true, &manifests, &Machine::default()).unwrap().desired
 }
 
 /// The value as text, with what is drawn by lot (ClusterIPs, uids) under names of its own.
 fn as_text(desired: &Desired) -> String {
     let mut text = serde_json::to_string_pretty(desired).unwrap();
-    let given: [IpAddr; 2] = ["10.96.0.1".parse().unwrap(), "10.96.0.10".parse().unwrap()];
+    let given = ["10.96.0.1", "10.96.0.10", "10.96.7.7", "fd00:10:96::7", "fd00:10:96::6"];
+    let given: Vec<IpAddr> = given.iter().map(|address| address.parse().unwrap()).collect();
     let nat = desired.nat.values().next().unwrap();
     for (address, backend) in nat.services.iter().filter(|(address, _)| !given.contains(&address.address)) {
         text = text.replace(&address.address.to_string(), &format!("CLUSTER-IP({})", backend.service));
@@ -37,7 +42,7 @@ fn as_text(desired: &Desired) -> String {
 
 #[test]
 fn each_lab_comes_to_what_its_file_says() {
-    for lab in ["nodeport", "clusterip"] {
+    for lab in ["nodeport", "clusterip", "dual"] {
         let golden: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{lab}.json"));
         let text = as_text(&desired(lab));
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -117,10 +122,52 @@ fn packets_of_the_clusterip_lab() {
     assert_eq!(api, Fate::Dnat { to: ("192.168.1.10".parse().unwrap(), 6443), masquerade: true });
 }
 
+/// Each family goes its own way, to the pods' addresses of that family.
+#[test]
+fn packets_of_a_dual_stack_lab() {
+    let desired = desired("dual");
+    let pods: Vec<_> = desired.pods.values().filter(|pod| pod.namespace == "default").collect();
+    assert_eq!(pods.len(), 2);
+    for (family, outside, node, service, strange) in [
+        (0, "192.168.1.2", "192.168.1.101", "10.96.7.7", "10.96.7.8"),
+        (1, "fd00:192:168:1::2", "fd00:192:168:1::101", "fd00:10:96::7", "fd00:10:96::8"),
+    ] {
+        let ends: BTreeSet<_> = pods.iter().map(|pod| (pod.addresses[family], 80)).collect();
+        let walk = |from, source: &str, to, port, choice| fate(&desired, "w1-k8s", from, source, to, port, choice);
+        let reached = |from, source: &str, to, port, masqueraded| -> BTreeSet<_> {
+            let walked = (0..2).map(|choice| walk(from, source, to, port, choice));
+            let to = walked.map(|walked| match walked {
+                Fate::Dnat { to, masquerade } if masquerade == masqueraded => to,
+                other => panic!("from {source}: {other:?}"),
+            });
+            to.collect()
+        };
+        assert_eq!(reached(Origin::Link, outside, node, 30080, true), ends);
+        assert_eq!(reached(Origin::Node, node, service, 80, true), ends);
+        let elsewhere = pods.iter().find(|pod| pod.node != "w1-k8s").unwrap().addresses[family].to_string();
+        for choice in 0..2 {
+            let walked = walk(Origin::Link, &elsewhere, service, 80, choice);
+            let Fate::Dnat { to, masquerade } = walked else { panic!("from a pod: {walked:?}") };
+            assert_eq!((ends.contains(&to), masquerade), (true, to.0.to_string() == elsewhere), "{to:?}");
+        }
+        assert_eq!(walk(Origin::Link, &elsewhere, strange, 80, 0), Fate::Drop);
+        // Out into the world under the node's address.
+        assert_eq!(walk(Origin::Link, &elsewhere, outside, 80, 0), Fate::Accept { masquerade: true });
+    }
+    // A pod's gateway is the first host of its node's subnet: with IPv6, not the subnet itself.
+    let cable = &desired.veths[&format!("{}/eth0", pods[0].netns)];
+    let gateways = cable.outer.addresses.iter().map(|net| net.addr()).filter(|ip| !ip.to_string().starts_with("fe80:"));
+    assert!(gateways.clone().all(|ip| ip.to_string().ends_with(if ip.is_ipv4() { ".1" } else { "::1" })));
+    assert_eq!(gateways.count(), 2);
+    // A Service of one family stands in that family's table alone.
+    let six = desired.nat["lab.w1-k8s"].services.iter().filter(|(_, backend)| backend.service == "default/six");
+    assert_eq!(six.map(|(at, _)| at.address.to_string()).collect::<Vec<_>>(), ["fd00:10:96::6"]);
+}
+
 /// Every cable has both its namespaces, every name fits the kernel, every pod has a route on its node.
 #[test]
 fn a_lab_hangs_together() {
-    for lab in ["nodeport", "clusterip"] {
+    for lab in ["nodeport", "clusterip", "dual"] {
         let desired = desired(lab);
         let mut names = BTreeSet::new();
         for veth in desired.veths.values() {
@@ -133,7 +180,9 @@ fn a_lab_hangs_together() {
         for pod in desired.pods.values() {
             assert_eq!(desired.netns[&pod.netns].role, NetnsRole::Pod);
             let cable = &desired.veths[&format!("{}/eth0", pod.netns)];
-            assert!(cable.outer.routes.iter().any(|route| route.to.addr() == pod.addresses[0]), "{}", pod.name);
+            for address in &pod.addresses {
+                assert!(cable.outer.routes.iter().any(|route| route.to.addr() == *address), "{}: {address}", pod.name);
+            }
         }
     }
 }

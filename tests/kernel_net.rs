@@ -4,10 +4,13 @@
 mod net_rig;
 
 use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
-use nslab::desired::{Bridge, NetnsRole, Veth};
+use ipnet::IpNet;
+use nslab::desired::{Bridge, NetnsRole, Route, Veth};
 use nslab::layout::IP_NETNS;
 
 use net_rig::*;
@@ -97,6 +100,60 @@ fn adding_what_is_there_changes_nothing() {
     bring_up(&network, &topology);
     assert_eq!(before, snapshot());
     assert_everything_reaches_everything(&network);
+}
+
+/// The same with IPv6 at its side: 10.244.1.2 is also fd00:10:244:1::2.
+fn dual() -> Topology {
+    let six = |net: &IpNet| -> IpNet {
+        let address = net.addr().to_string();
+        let [a, b, c, d] = address.split('.').collect::<Vec<_>>()[..] else { panic!("{net}") };
+        match net.prefix_len() {
+            0 => "::/0".parse().unwrap(),
+            len => format!("fd00:{a}:{b}:{c}::{d}/{}", if len == 32 { 128 } else { 64 }).parse().unwrap(),
+        }
+    };
+    let mut topology = topology();
+    let pods = topology.pods.iter_mut().map(|(_, _, veth)| veth);
+    for veth in topology.veths.iter_mut().chain(pods) {
+        for end in [&mut veth.inner, &mut veth.outer] {
+            end.addresses.extend(end.addresses.iter().map(six).collect::<Vec<_>>());
+            let via = |via: std::net::IpAddr| six(&IpNet::from(via)).addr();
+            let routes = end.routes.iter().map(|r| Route { to: six(&r.to), via: r.via.map(via), source: None });
+            end.routes.extend(routes.collect::<Vec<_>>());
+            if end.netns.starts_with("t.w") {
+                end.addresses.push(format!("fe80::{}/64", end.mac.0[5]).parse().unwrap());
+            }
+        }
+    }
+    topology
+}
+
+#[test]
+fn ipv6_works_at_once_and_is_made_once() {
+    let bench = Bench::new("t");
+    let topology = dual();
+    let network = bench.network();
+    bring_up(&network, &topology);
+    // Between pods of one node and of two, from a node, from outside: at once, before the kernel has tried anything out.
+    for (server, address) in [("t.default.a", "fd00:10:244:1::2"), ("t.default.c", "fd00:10:244:2::2")] {
+        let listening = inside(&network, server, || TcpListener::bind((address, 8080)).unwrap());
+        for client in ["t.default.b", "t.default.c", "t.default.a", "t.w1", "t.w2", "t.client"] {
+            let to = SocketAddr::new(address.parse().unwrap(), 8080);
+            let connect = || TcpStream::connect_timeout(&to, Duration::from_millis(900));
+            inside(&network, client, connect).unwrap_or_else(|error| panic!("{client} to {server}: {error}"));
+            listening.accept().unwrap();
+        }
+    }
+    assert_everything_reaches_everything(&network);
+    // Only routers have a link-local address, and nobody has one that the kernel made.
+    assert_eq!(run("ip -n t.default.a -6 -o addr show dev eth0 scope link"), "");
+    assert_eq!(run("ip -n t.w1 -6 -o addr show scope link").lines().count(), 3);
+    let before = snapshot();
+    bring_up(&network, &topology);
+    assert_eq!(before, snapshot());
+    drop(network);
+    bring_up(&bench.network(), &topology);
+    assert_eq!(before, snapshot());
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::custom;
 use super::output::{self, Output};
 use super::{Context, Failure, print, tabs};
 use crate::object::kind;
+use crate::object::lab::in_url;
 
 /// Print the version of this program, and that of Kubernetes the lab's API speaks
 #[derive(Debug, Args)]
@@ -119,10 +120,10 @@ pub async fn cluster_info(cx: &Context) -> Result<(), Failure> {
     let endpoints = cx.client.get(&kind::ENDPOINTS, "default", "kubernetes").await?;
     let text = |at: &str| endpoints.pointer(at).map(super::jsonpath::to_text).unwrap_or_default();
     let (address, port) = (text("/subsets/0/addresses/0/ip"), text("/subsets/0/ports/0/port"));
-    print(&format!("Kubernetes control plane is running at https://{address}:{port}\n"))?;
+    print(&format!("Kubernetes control plane is running at https://{}:{port}\n", in_url(&address)))?;
     if let Some(dns) = cx.client.find(&kind::SERVICE, "kube-system", "kube-dns").await? {
         let address = dns.pointer("/spec/clusterIP").and_then(Value::as_str).unwrap_or_default();
-        print(&format!("CoreDNS is running at {address}:53\n"))?;
+        print(&format!("CoreDNS is running at {}:53\n", in_url(address)))?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use super::{Context, Failure, print, yaml_out};
 use crate::layout::{ADMIN_CERT, ADMIN_KEY, CA_CERT, Layout};
 use crate::manifest;
 use crate::object::kind;
+use crate::object::lab::in_url;
 
 /// Print a kubeconfig for kubectl and other clients, or merge it into yours
 ///
@@ -30,7 +31,6 @@ pub async fn run(args: &KubeconfigArgs, cx: &Context) -> Result<(), Failure> {
     let endpoints = cx.client.get(&kind::ENDPOINTS, "default", "kubernetes").await?;
     let text = |at: &str| endpoints.pointer(at).map(super::jsonpath::to_text).unwrap_or_default();
     let (address, port) = (text("/subsets/0/addresses/0/ip"), text("/subsets/0/ports/0/port"));
-    let address = if address.contains(':') { format!("[{address}]") } else { address };
     let layout = Layout::new(lab);
     let credential = |name: &str| {
         let path = layout.pki().join(name);
@@ -41,7 +41,7 @@ pub async fn run(args: &KubeconfigArgs, cx: &Context) -> Result<(), Failure> {
     };
     let context = LabContext {
         name: format!("nslab-{lab}"),
-        server: format!("https://{address}:{port}"),
+        server: format!("https://{}:{port}", in_url(&address)),
         authority: credential(CA_CERT)?,
         certificate: credential(ADMIN_CERT)?,
         key: credential(ADMIN_KEY)?,

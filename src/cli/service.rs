@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::path::Query;
 use super::{Context, Failure, pods, print};
 use crate::object::kind;
+use crate::object::lab::in_url;
 
 /// Print where a Service can be reached
 #[derive(Debug, Args)]
@@ -76,18 +77,14 @@ fn urls(service: &Value, node: Option<&str>) -> Vec<Url> {
             format!("{name} {service_port}/{protocol}")
         };
         if let Some(address) = address {
-            let text = format!("{scheme}://{}:{service_port}", bracketed(address));
+            let text = format!("{scheme}://{}:{service_port}", in_url(address));
             urls.push(Url { text, what: format!("({label}, load balancer)") });
         }
         if let (Some(node), Some(node_port)) = (node, number("nodePort")) {
-            urls.push(Url { text: format!("{scheme}://{}:{node_port}", bracketed(node)), what: format!("({label})") });
+            urls.push(Url { text: format!("{scheme}://{}:{node_port}", in_url(node)), what: format!("({label})") });
         }
     }
     urls
-}
-
-fn bracketed(address: &str) -> String {
-    if address.contains(':') { format!("[{address}]") } else { address.to_string() }
 }
 
 fn no_url(name: &str, service: &Value) -> Failure {
@@ -104,7 +101,7 @@ fn no_url(name: &str, service: &Value) -> Failure {
         _ => Failure::error(format!(
             "service \"{name}\" is of type ClusterIP and has no node port: it answers inside the cluster alone"
         ))
-        .hint(format!("from a node: lab node exec w1-k8s -- curl http://{}:{port}", text("/spec/clusterIP")))
+        .hint(format!("from a node: lab node exec w1-k8s -- curl http://{}:{port}", in_url(text("/spec/clusterIP"))))
         .hint(format!("to give it a node port: lab expose service {name} --type=NodePort --name={name}-np")),
     }
 }

@@ -35,6 +35,7 @@ pub(super) fn cluster(lab: &Lab) -> Result<Vec<Write>, LabError> {
     let mut objects: Vec<Object> = NAMESPACES.iter().map(|name| namespace(name)).collect();
     objects.extend(nodes.iter().map(node));
     let api = nodes.iter().filter(|node| node.role == Role::ControlPlane);
+    // The lab's first family is that of the Service `kubernetes`, and of each node's first address.
     let api: Vec<IpAddr> = api.flat_map(|node| node.addresses.first().copied()).collect();
     objects.extend(kubernetes_service(lab.api_and_dns_cluster_ips().0, &api));
     objects.push(default_service_account("default"));

@@ -70,6 +70,8 @@ struct Facts {
     missing: Vec<Missing>,
     /// Subnets that the machine uses, with the words that show them: `route 10.0.0.0/8 via 10.0.2.2 dev eth0`.
     used: Vec<(IpNet, String)>,
+    /// Why there is no IPv6 here, and what brings it.
+    no_ipv6: Option<(&'static str, &'static str)>,
     limits: Limits,
     leftovers: Vec<Leftover>,
     /// What could not be found out.

@@ -1,12 +1,16 @@
 //! The `kind: Lab` document: which nodes a lab has, its addresses and its timings. Where kind's (kind.sigs.k8s.io)
 //! cluster configuration has a word for a thing, this uses the same word.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+mod networking;
 
-use ipnet::{IpNet, Ipv4Net};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use networking::{IpFamily, Networking, Subnets, nth};
 
 /// The API server's port on the control plane nodes.
 pub const API_PORT: u16 = 6443;
@@ -49,7 +53,8 @@ pub struct LabNode {
     pub name: Option<String>,
     #[serde(default)]
     pub role: Role,
-    /// Its addresses on the LAN; .10 for the control plane and .101 onward for workers when left out.
+    /// Its addresses on the LAN; those of a family that are left out are .10 for the control plane and .101 onward for
+    /// workers, or ::10 and ::101.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -76,20 +81,6 @@ pub struct ExtraMount {
     pub container_path: String,
     #[serde(default)]
     pub read_only: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Networking {
-    /// The LAN that nodes, the outside machine and this machine share.
-    #[schemars(with = "String")]
-    pub lan_subnet: Ipv4Net,
-    /// Each node takes a /24 of it for its pods.
-    #[schemars(with = "String")]
-    pub pod_subnet: Ipv4Net,
-    /// ClusterIPs; the first is the Service `kubernetes`.
-    #[schemars(with = "String")]
-    pub service_subnet: Ipv4Net,
 }
 
 /// Kubernetes' own periods unless set. Written like `40s`, `500ms`, `5m`.
@@ -182,13 +173,6 @@ impl Default for Lab {
     }
 }
 
-impl Default for Networking {
-    fn default() -> Self {
-        let net = |a, b, len| Ipv4Net::new_assert(Ipv4Addr::new(a, b, if a == 192 { 1 } else { 0 }, 0), len);
-        Networking { lan_subnet: net(192, 168, 24), pod_subnet: net(10, 244, 16), service_subnet: net(10, 96, 12) }
-    }
-}
-
 impl Default for Timings {
     fn default() -> Self {
         Timings {
@@ -227,13 +211,9 @@ impl Lab {
         let notes = [Role::ControlPlane, Role::Worker, Role::Worker, Role::Worker];
         let default: Vec<LabNode> = notes.into_iter().map(LabNode::of_role).collect();
         let asked = if self.nodes.is_empty() { &default } else { &self.nodes };
-        let lan = self.networking.lan_subnet;
-        let mut pod_subnets = self.networking.pod_subnet.subnets(24).map_err(|_| {
-            error(
-                "networking.podSubnet".into(),
-                format!("{} is smaller than a /24, and each node needs one", self.networking.pod_subnet),
-            )
-        })?;
+        self.networking.check()?;
+        let lan = &self.networking.lan_subnet;
+        let mut pod_subnets = networking::of_nodes(&self.networking.pod_subnet);
         let (mut nodes, mut control_planes, mut workers) = (Vec::<Node>::new(), 0u32, 0u32);
         for (index, node) in asked.iter().enumerate() {
             let (prefix, number, first_host) = match node.role {
@@ -256,17 +236,16 @@ impl Lab {
             if nodes.iter().any(|n| n.name == name) {
                 return Err(error(format!("nodes[{index}].name"), format!("two nodes are called \"{name}\"")));
             }
-            let addresses = if node.addresses.is_empty() {
-                let host = u32::from(lan.network()) + first_host + number;
-                vec![IpAddr::V4(Ipv4Addr::from(host))]
-            } else {
-                node.addresses.clone()
-            };
+            let addresses = node_addresses(&node.addresses, lan, first_host + number);
             for address in &addresses {
-                let inside = matches!(address, IpAddr::V4(v4) if lan.contains(v4))
-                    && *address != IpAddr::V4(lan.network())
-                    && *address != IpAddr::V4(lan.broadcast());
-                if !inside {
+                let subnet = lan.like(*address);
+                let is_host = |net: &IpNet| {
+                    net.contains(address)
+                        && *address != net.network()
+                        && (*address != net.broadcast() || !address.is_ipv4())
+                };
+                if !subnet.as_ref().is_some_and(is_host) {
+                    let lan = subnet.map_or_else(|| lan.to_string(), |subnet| subnet.to_string());
                     return Err(error(
                         format!("nodes[{index}].addresses"),
                         format!("{address} of node {name} is no host address of the LAN {lan}"),
@@ -277,9 +256,16 @@ impl Lab {
                     return Err(error(format!("nodes[{index}].addresses"), reason));
                 }
             }
-            let Some(pod_subnet) = pod_subnets.next() else {
-                let reason = format!("{} has no /24 left for node {name}", self.networking.pod_subnet);
-                return Err(error("networking.podSubnet".into(), reason));
+            let pod_subnets = match pod_subnets.next() {
+                Some(Ok(subnets)) => subnets,
+                Some(Err(full)) => {
+                    let size = if full.addr().is_ipv4() { 24 } else { 64 };
+                    return Err(error(
+                        "networking.podSubnet".into(),
+                        format!("{full} has no /{size} left for node {name}"),
+                    ));
+                }
+                None => Vec::new(),
             };
             nodes.push(Node {
                 name,
@@ -287,7 +273,7 @@ impl Lab {
                 addresses,
                 labels: node.labels.clone(),
                 extra_mounts: node.extra_mounts.clone(),
-                pod_subnets: vec![IpNet::V4(pod_subnet)],
+                pod_subnets,
             });
         }
         if control_planes == 0 {
@@ -296,17 +282,39 @@ impl Lab {
         Ok(nodes)
     }
 
-    /// The VM's own address on the LAN, and the outside machine's.
-    pub fn host_and_client_addresses(&self) -> (IpAddr, IpAddr) {
-        let network = u32::from(self.networking.lan_subnet.network());
-        (IpAddr::V4(Ipv4Addr::from(network + 1)), IpAddr::V4(Ipv4Addr::from(network + 2)))
+    /// The VM's own addresses on the LAN, and the outside machine's; one of each family.
+    pub fn host_and_client_addresses(&self) -> (Vec<IpAddr>, Vec<IpAddr>) {
+        let of = |number| self.networking.lan_subnet.iter().map(|lan| nth(lan, number)).collect();
+        (of(1), of(2))
     }
 
-    /// The address of the Service `kubernetes`, and that of the cluster's DNS.
+    /// The address of the Service `kubernetes`, and that of the cluster's DNS. Both are of the lab's first family only,
+    /// as kubeadm has it.
     pub fn api_and_dns_cluster_ips(&self) -> (IpAddr, IpAddr) {
-        let network = u32::from(self.networking.service_subnet.network());
-        (IpAddr::V4(Ipv4Addr::from(network + 1)), IpAddr::V4(Ipv4Addr::from(network + 10)))
+        let services = self.networking.service_subnet.first;
+        (nth(services, 1), nth(services, 10))
     }
+}
+
+/// An address as it stands in a URL before its port.
+pub fn in_url(address: &str) -> std::borrow::Cow<'_, str> {
+    if address.contains(':') { format!("[{address}]").into() } else { address.into() }
+}
+
+/// A node's addresses in the order of the lab's families: those that it was given, and else the one of its number.
+fn node_addresses(given: &[IpAddr], lan: &Subnets, number: u32) -> Vec<IpAddr> {
+    let mut addresses = Vec::new();
+    for subnet in lan.iter() {
+        let own = given.iter().filter(|address| address.is_ipv4() == subnet.addr().is_ipv4());
+        let before = addresses.len();
+        addresses.extend(own);
+        if addresses.len() == before {
+            addresses.push(networking::host(subnet, number));
+        }
+    }
+    // Of a family that the lab does not have; to be refused.
+    addresses.extend(given.iter().filter(|address| lan.like(**address).is_none()));
+    addresses
 }
 
 /// Why a lab cannot be called `name`. The name begins the names of its namespaces and of its link on the machine.
@@ -355,6 +363,27 @@ mod tests {
             ]
         );
         assert_eq!(Lab::default().api_and_dns_cluster_ips().0.to_string(), "10.96.0.1");
+    }
+
+    #[test]
+    fn a_dual_stack_lab_has_two_of_each() {
+        let lab: Lab = serde_json::from_value(serde_json::json!({"networking": {"ipFamily": "dual"},
+            "nodes": [{"role": "control-plane"}, {"addresses": ["fd00:192:168:1::7"]}]}))
+        .unwrap();
+        let nodes = lab.complete_nodes().unwrap();
+        let seen: Vec<_> = nodes.iter().map(|n| format!("{} {:?} {:?}", n.name, n.addresses, n.pod_subnets)).collect();
+        assert_eq!(
+            seen,
+            [
+                "m-k8s [192.168.1.10, fd00:192:168:1::10] [10.244.0.0/24, fd00:10:244::/64]",
+                "w1-k8s [192.168.1.101, fd00:192:168:1::7] [10.244.1.0/24, fd00:10:244:1::/64]",
+            ]
+        );
+        let ipv6: Lab = serde_json::from_value(serde_json::json!({"networking": {"ipFamily": "ipv6"}})).unwrap();
+        let (api, dns) = ipv6.api_and_dns_cluster_ips();
+        assert_eq!(format!("{api} {dns}"), "fd00:10:96::1 fd00:10:96::a");
+        let (host, client) = ipv6.host_and_client_addresses();
+        assert_eq!(format!("{host:?} {client:?}"), "[fd00:192:168:1::1] [fd00:192:168:1::2]");
     }
 
     #[test]

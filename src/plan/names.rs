@@ -1,10 +1,11 @@
 //! Names and MAC addresses that are derived, never chosen by hand: the same input gives the same name on every machine.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
+use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
-use crate::desired::Mac;
+use crate::desired::{End, Mac};
 
 /// The kernel's limit for an interface's name, in bytes (IFNAMSIZ less the terminating zero).
 const INTERFACE_NAME_MAX: usize = 15;
@@ -62,6 +63,18 @@ pub fn mac_of(address: IpAddr) -> Mac {
         }
         IpAddr::V6(_) => mac_from(&address.to_string()),
     }
+}
+
+/// The link-local address that a router's end needs if it has IPv6: of it the router asks for its neighbours, where
+/// the packet's own source is another machine. The kernel is not left to make one, which takes it a second (duplicate
+/// address detection) and brings reports and solicitations with it. Other ends ask as who they are, and need none.
+pub fn link_local(end: &End) -> Option<IpNet> {
+    end.addresses.iter().find(|net| !net.addr().is_ipv4())?;
+    let Mac([a, b, c, d, e, f]) = end.mac;
+    // RFC 4291, appendix A: the universal bit turned, ff:fe in the middle.
+    let pair = u16::from_be_bytes;
+    let address = Ipv6Addr::new(0xfe80, 0, 0, 0, pair([a ^ 2, b]), pair([c, 0xff]), pair([0xfe, d]), pair([e, f]));
+    IpNet::new(address.into(), 64).ok()
 }
 
 /// A locally administered unicast address from a hash.

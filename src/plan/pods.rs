@@ -12,7 +12,7 @@ use super::resolution::{self, Naming};
 use super::topology::ETH0;
 use super::{Machine, catalogue, names, services};
 use crate::desired::{Container, End, Pod, RestartPolicy, Route, Veth};
-use crate::object::lab::{Lab, Node};
+use crate::object::lab::{Lab, Node, nth};
 use crate::object::{Object, Snapshot, kind};
 
 /// The annotation in which `control/ipam.rs` keeps a pod's addresses, comma separated.
@@ -91,7 +91,7 @@ fn annotated_addresses(pod: &Object) -> Vec<IpAddr> {
 /// a route to it. So a reply always passes the node's address translation, whatever br_netfilter is set to.
 fn cable(lab: &str, pod: &Object, netns: &str, node: &Node, addresses: &[IpAddr]) -> Veth {
     let single = |address: &IpAddr| IpNet::from(*address);
-    let gateways: Vec<IpAddr> = node.pod_subnets.iter().filter_map(|subnet| subnet.hosts().next()).collect();
+    let gateways: Vec<IpAddr> = node.pod_subnets.iter().map(|subnet| nth(*subnet, 1)).collect();
     let mut inner_routes = BTreeSet::new();
     for gateway in &gateways {
         let everything = match gateway {
@@ -112,7 +112,7 @@ fn cable(lab: &str, pod: &Object, netns: &str, node: &Node, addresses: &[IpAddr]
         routes: inner_routes,
     };
     let (name, altname) = names::hashed_interface("veth", &format!("{}.{}", pod.namespace(), pod.name()));
-    let outer = End {
+    let mut outer = End {
         netns: names::node_netns(lab, &node.name),
         mac: names::mac_from(&name),
         name,
@@ -121,6 +121,7 @@ fn cable(lab: &str, pod: &Object, netns: &str, node: &Node, addresses: &[IpAddr]
         bridge: None,
         routes: addresses.iter().map(|a| Route { to: single(a), via: None, source: None }).collect(),
     };
+    outer.addresses.extend(names::link_local(&outer));
     Veth { inner, outer }
 }
 

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use serde_json::Value;
@@ -65,8 +64,8 @@ impl Front {
 /// The tables of a lab without Services.
 pub fn empty_nat(lab: &Lab) -> Nat {
     Nat {
-        pod_subnets: vec![IpNet::V4(lab.networking.pod_subnet)],
-        service_subnets: vec![IpNet::V4(lab.networking.service_subnet)],
+        pod_subnets: lab.networking.pod_subnet.iter().collect(),
+        service_subnets: lab.networking.service_subnet.iter().collect(),
         ..Nat::default()
     }
 }
@@ -110,7 +109,11 @@ pub fn fronts<'a>(snapshot: &Snapshot, service: &Object, slices: impl Iterator<I
     let inside_local = is_local(&spec.internal_traffic_policy);
     let outside_local = is_local(&spec.external_traffic_policy);
     // A slice that cannot be read has no endpoints; the controller that made it says so.
-    let slices: Vec<EndpointSlice> = slices.filter_map(|slice| slice.read().ok()).collect();
+    let slices = slices.filter_map(|slice| slice.read().ok());
+    // Nor has a Service any of a family that it has no address of, not even by its node ports.
+    let is_of = |slice: &EndpointSlice, ip: &IpAddr| slice.address_type == if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+    let slices: Vec<EndpointSlice> =
+        slices.filter(|slice: &EndpointSlice| cluster_ips.iter().any(|ip| is_of(slice, ip))).collect();
     for port in spec.ports.iter().flatten() {
         let Some((protocol, number)) = protocol(port.protocol.as_deref()).zip(u16::try_from(port.port).ok()) else {
             continue;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use super::names;
 use crate::desired::{Bind, Bridge, Desired, End, Netns, NetnsRole, Route, Runtime, Veth};
@@ -27,7 +27,8 @@ pub fn add(desired: &mut Desired, lab: &Lab, nodes: &[Node], with_host: bool) {
     for node in nodes {
         let netns = names::node_netns(&name, &node.name);
         desired.netns.insert(netns.clone(), machine(NetnsRole::Node));
-        let cable = lan_cable(lab, &name, &netns, &node.name, &node.addresses, node_routes(lab, nodes, node));
+        let mut cable = lan_cable(lab, &name, &netns, &node.name, &node.addresses, node_routes(lab, nodes, node));
+        cable.inner.addresses.extend(names::link_local(&cable.inner));
         insert(desired, cable);
         if node.role == Role::ControlPlane {
             desired.api.insert(netns.clone(), API_PORT);
@@ -44,13 +45,13 @@ pub fn add(desired: &mut Desired, lab: &Lab, nodes: &[Node], with_host: bool) {
     let (host, client) = lab.host_and_client_addresses();
     let netns = names::client_netns(&name);
     desired.netns.insert(netns.clone(), machine(NetnsRole::Client));
-    let cable = lan_cable(lab, &name, &netns, CLIENT, &[client], BTreeSet::new());
+    let cable = lan_cable(lab, &name, &netns, CLIENT, &client, BTreeSet::new());
     insert(desired, cable);
     desired
         .runtimes
         .insert(CLIENT.to_string(), Runtime { netns, hostname: CLIENT.to_string(), extra_mounts: Vec::new() });
     if with_host {
-        let mut cable = lan_cable(lab, &name, "", "host", &[host], BTreeSet::new());
+        let mut cable = lan_cable(lab, &name, "", "host", &host, BTreeSet::new());
         let readable = format!("nslab.{name}");
         cable.inner.name = names::interface("lan", &format!("lan-{name}")).0;
         cable.inner.altname = Some(readable);
@@ -74,9 +75,8 @@ fn lan_cable(
     addresses: &[IpAddr],
     routes: BTreeSet<Route>,
 ) -> Veth {
-    let lan: Ipv4Net = lab.networking.lan_subnet;
-    let addresses: Vec<IpNet> =
-        addresses.iter().filter_map(|address| IpNet::new(*address, lan.prefix_len()).ok()).collect();
+    let on_lan = |address: &IpAddr| IpNet::new(*address, lab.networking.lan_subnet.like(*address)?.prefix_len()).ok();
+    let addresses: Vec<IpNet> = addresses.iter().filter_map(on_lan).collect();
     let mac = addresses.first().map_or_else(|| names::mac_from(port), |net| names::mac_of(net.addr()));
     let inner =
         End { netns: netns.to_string(), name: ETH0.to_string(), altname: None, mac, addresses, bridge: None, routes };
@@ -104,8 +104,10 @@ fn node_routes(lab: &Lab, nodes: &[Node], node: &Node) -> BTreeSet<Route> {
             routes.insert(Route { to: *subnet, via, source: None });
         }
     }
-    let source = node.addresses.first().copied();
-    routes.insert(Route { to: IpNet::V4(lab.networking.service_subnet), via: None, source });
+    for services in lab.networking.service_subnet.iter() {
+        let source = node.addresses.iter().find(|a| a.is_ipv4() == services.addr().is_ipv4()).copied();
+        routes.insert(Route { to: services, via: None, source });
+    }
     routes
 }
 

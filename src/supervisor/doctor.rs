@@ -1,11 +1,9 @@
 //! `lab doctor`: what stands in the way of a lab on this machine, with the fix for each.
 
-use ipnet::IpNet;
-
 use crate::kernel::preflight::{self, Finding, Level, Subnet, Wanted};
 use crate::kernel::runtime;
 use crate::layout::Layout;
-use crate::object::lab::Lab;
+use crate::object::lab::{Lab, Subnets};
 
 /// The findings as text, and whether any of them keeps a lab from working.
 pub fn render(findings: &[Finding]) -> (String, bool) {
@@ -35,13 +33,16 @@ pub fn to_json(findings: &[Finding]) -> serde_json::Value {
 /// What stands in the way of this lab.
 pub fn examine(layout: &Layout, lab: &Lab, with_host: bool) -> Vec<Finding> {
     let networking = &lab.networking;
-    let subnet = |net, role, field| Subnet { net: IpNet::V4(net), role, field };
+    let all = [
+        (&networking.lan_subnet, "LAN", "lanSubnet"),
+        (&networking.pod_subnet, "pod", "podSubnet"),
+        (&networking.service_subnet, "service", "serviceSubnet"),
+    ];
+    let of = |(subnets, role, field): (&Subnets, _, _)| {
+        subnets.iter().map(move |net| Subnet { net, role, field }).collect::<Vec<_>>()
+    };
     let wanted = Wanted {
-        subnets: vec![
-            subnet(networking.lan_subnet, "LAN", "lanSubnet"),
-            subnet(networking.pod_subnet, "pod", "podSubnet"),
-            subnet(networking.service_subnet, "service", "serviceSubnet"),
-        ],
+        subnets: all.into_iter().flat_map(of).collect(),
         host: with_host,
         nodes: lab.complete_nodes().map_or(0, |nodes| nodes.len()),
         // How many pods there will be is not known before they are asked for.

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use domain::base::name::{ToLabelIter, ToName};
 use domain::base::{Message, Name};
-use ipnet::IpNet;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
@@ -144,8 +143,8 @@ fn servers(resolv_conf: &str, lab: &Lab) -> Vec<IpAddr> {
 
 /// An address of a pod, a Service or a node. Others on the nodes' network may well be the machine's.
 fn is_inside(lab: &Lab, address: IpAddr) -> bool {
-    let subnets = [lab.networking.pod_subnet, lab.networking.service_subnet].map(IpNet::V4);
-    subnets.iter().any(|subnet| subnet.contains(&address))
+    let mut subnets = lab.networking.pod_subnet.iter().chain(lab.networking.service_subnet.iter());
+    subnets.any(|subnet| subnet.contains(&address))
         || lab.complete_nodes().unwrap_or_default().iter().any(|node| node.addresses.contains(&address))
 }
 
@@ -160,6 +159,11 @@ fn is_of(lab: &Lab, name: &Name<Vec<u8>>) -> bool {
             let mut octets = parts.iter().rev().map(|part| part.parse::<u8>().unwrap_or_default());
             let address = [(); 4].map(|()| octets.next().unwrap_or_default());
             is_inside(lab, IpAddr::from(address))
+        }
+        [parts @ .., "ip6", "arpa"] => {
+            let mut digits = parts.iter().rev().map(|part| u128::from_str_radix(part, 16).unwrap_or_default() & 0xf);
+            let address = (0..32).fold(0u128, |address, _| address << 4 | digits.next().unwrap_or_default());
+            is_inside(lab, IpAddr::from(address.to_be_bytes()))
         }
         _ => false,
     }

@@ -5,6 +5,7 @@
 
 mod create;
 mod custom;
+mod families;
 pub mod names;
 pub(super) mod plug;
 mod service;

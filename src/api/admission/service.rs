@@ -6,6 +6,7 @@ use rand::Rng;
 use serde_json::{Map, Value, json};
 
 use super::super::status::Cause;
+use super::families;
 use super::used::{NODE_PORTS, Used, ports};
 use crate::object::{Object, map_at_mut};
 
@@ -13,7 +14,7 @@ use crate::object::{Object, map_at_mut};
 pub fn create(service: &mut Object, used: &Used, rng: &mut dyn Rng) -> Vec<Cause> {
     let mut causes = Vec::new();
     default_type(service);
-    give_addresses(service, used, rng, &mut causes);
+    give_addresses(None, service, used, rng, &mut causes);
     give_ports(service, &[], used, rng, &mut causes);
     causes
 }
@@ -28,7 +29,7 @@ pub fn update(old: &Object, new: &mut Object, used: &Used, rng: &mut dyn Rng) ->
     let moved = needs_address(old) && needs_address(new) && !before.is_empty() && cluster_ip(new) != before;
     // Validation refuses a move; what did not move is still its own.
     if !moved {
-        give_addresses(new, used, rng, &mut causes);
+        give_addresses(Some(old), new, used, rng, &mut causes);
     }
     give_ports(new, &ports(old), used, rng, &mut causes);
     causes
@@ -81,75 +82,54 @@ fn port_list(service: &Object) -> &[Value] {
 
 // ---- ClusterIPs ----------------------------------------------------------------------------------------------------
 
-fn give_addresses(service: &mut Object, used: &Used, rng: &mut dyn Rng, causes: &mut Vec<Cause>) {
-    let ips: Vec<Value> = service.at(&["spec", "clusterIPs"]).and_then(Value::as_array).cloned().unwrap_or_default();
-    let asked = cluster_ip(service).to_string();
+fn give_addresses(old: Option<&Object>, service: &mut Object, used: &Used, rng: &mut dyn Rng, causes: &mut Vec<Cause>) {
     // What validation refuses needs no address.
     if !needs_address(service) {
         return;
     }
+    let ips = families::list(service, "clusterIPs");
+    let asked = cluster_ip(service).to_string();
     if asked.is_empty() && !ips.is_empty() {
-        let shown = Value::Array(ips);
-        causes.push(Cause::invalid("spec.clusterIPs", &shown, "must be empty when `clusterIP` is not specified"));
+        causes.push(Cause::invalid("spec.clusterIPs", &json!(ips), "must be empty when `clusterIP` is not specified"));
         return;
     }
-    if !families(service, ips.len(), causes) {
+    if ips.is_empty() && !asked.is_empty() {
+        spec(service).insert("clusterIPs".into(), json!([asked]));
+    }
+    if !families::settle(old, service, used.subnets(), causes) || asked == "None" {
         return;
     }
-    let address = match asked.as_str() {
-        "None" => asked,
-        "" => match used.free_address(rng) {
-            Some(address) => address.to_string(),
+    let asked = families::list(service, "clusterIPs");
+    let mut given = Vec::new();
+    for (index, family) in families::list(service, "ipFamilies").iter().enumerate() {
+        given.push(match asked.get(index) {
+            Some(asked_for) => {
+                let Ok(address) = asked_for.parse::<IpAddr>() else { return };
+                if let Err(refused) = used.check_address(address, service) {
+                    let why = format!("failed to allocate IP {address}: {refused}");
+                    causes.push(Cause::invalid("spec.clusterIPs", &json!(asked), why));
+                    return;
+                }
+                asked_for.clone()
+            }
             None => {
-                let why = format!("no address of {} is free", used.subnet());
-                causes.push(Cause::new(
-                    "spec.clusterIPs",
-                    format!("Internal error: failed to allocate a serviceIP: {why}"),
-                ));
-                return;
+                let Some(subnet) = used.subnets().iter().find(|subnet| families::of(subnet.addr()) == family) else {
+                    return;
+                };
+                let Some(address) = used.free_address(subnet, rng) else {
+                    let why = format!("Internal error: failed to allocate a serviceIP: no address of {subnet} is free");
+                    causes.push(Cause::new("spec.clusterIPs", why));
+                    return;
+                };
+                address.to_string()
             }
-        },
-        _ => {
-            let Ok(address) = asked.parse::<IpAddr>() else { return };
-            if let Err(refused) = used.check_address(address, service) {
-                let why = format!("failed to allocate IP {address}: {refused}");
-                causes.push(Cause::invalid("spec.clusterIPs", &json!([asked]), why));
-                return;
-            }
-            asked
-        }
-    };
+        });
+    }
     let spec = spec(service);
-    if ips.is_empty() {
-        spec.insert("clusterIPs".into(), json!([address]));
+    if let Some(first) = given.first() {
+        spec.insert("clusterIP".into(), first.as_str().into());
     }
-    spec.insert("clusterIP".into(), address.into());
-    spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4"]));
-    spec.entry("ipFamilyPolicy").or_insert_with(|| "SingleStack".into());
-}
-
-/// Labs have IPv4 alone.
-fn families(service: &Object, addresses: usize, causes: &mut Vec<Cause>) -> bool {
-    let before = causes.len();
-    let families = service.at(&["spec", "ipFamilies"]).and_then(Value::as_array);
-    for (index, family) in families.into_iter().flatten().enumerate() {
-        if family != "IPv4" {
-            let field = format!("spec.ipFamilies[{index}]");
-            causes.push(Cause::invalid(field, family, "not configured on this cluster"));
-        }
-    }
-    match service.str_at(&["spec", "ipFamilyPolicy"]) {
-        Some("RequireDualStack") => {
-            let why = "this cluster is not configured for dual-stack services";
-            causes.push(Cause::invalid("spec.ipFamilyPolicy", &json!("RequireDualStack"), why));
-        }
-        policy if addresses > 1 => {
-            let why = "must be RequireDualStack or PreferDualStack when multiple `clusterIPs` are specified";
-            causes.push(Cause::invalid("spec.ipFamilyPolicy", &json!(policy.unwrap_or("SingleStack")), why));
-        }
-        _ => {}
-    }
-    causes.len() == before
+    spec.insert("clusterIPs".into(), json!(given));
 }
 
 // ---- node ports ----------------------------------------------------------------------------------------------------
@@ -269,7 +249,8 @@ fn keep_allocated(old: &Object, new: &mut Object) {
             }
         } else if new.at(&["spec", "clusterIPs"]).is_none_or(|ips| Some(ips) == old.at(&["spec", "clusterIPs"])) {
             // The list follows the one address where a client knows that one alone.
-            let ips = json!([cluster_ip(new)]);
+            let same = old.at(&["spec", "clusterIPs"]).filter(|_| cluster_ip(new) == cluster_ip(old)).cloned();
+            let ips = same.unwrap_or_else(|| json!([cluster_ip(new)]));
             spec(new).insert("clusterIPs".into(), ips);
         }
         for field in ["ipFamilies", "ipFamilyPolicy"] {

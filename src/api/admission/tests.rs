@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn object(value: Value) -> Object {
+pub fn object(value: Value) -> Object {
     Object::from_value(value).unwrap()
 }
 
-fn service(name: &str, mut spec: Value) -> Object {
+pub fn service(name: &str, mut spec: Value) -> Object {
     let fields = spec.as_object_mut().unwrap();
     fields.entry("ports").or_insert_with(|| json!([{"port": 80}]));
     object(
@@ -21,7 +21,7 @@ fn lab(subnet: &str) -> Object {
         "networking": {"lanSubnet": "192.168.1.0/24", "podSubnet": "10.244.0.0/16", "serviceSubnet": subnet}}))
 }
 
-fn with(objects: impl IntoIterator<Item = Object>) -> Snapshot {
+pub fn with(objects: impl IntoIterator<Item = Object>) -> Snapshot {
     let namespace = |name: &str| object(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
     objects.into_iter().chain([namespace("default"), namespace("kube-system")]).collect()
 }

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use rand::{Rng, RngExt};
 use serde_json::Value;
 
-use crate::object::lab::Lab;
+use crate::object::lab::{Lab, Subnets, nth};
 use crate::object::{Object, Snapshot, kind};
 
 /// The ports that NodePort Services may have.
@@ -19,7 +19,7 @@ const FIRST_RANDOM_PORT: u16 = 30086;
 /// What is taken. Counted, so that two who were somehow given the same thing do not free each other's.
 #[derive(Debug, Clone)]
 pub struct Used {
-    subnet: Ipv4Net,
+    subnets: Subnets,
     dns: IpAddr,
     api: IpAddr,
     addresses: HashMap<IpAddr, usize>,
@@ -32,15 +32,15 @@ pub enum Refused {
     #[error("provided IP is already allocated")]
     Taken,
     #[error("the provided IP ({0}) is not in the valid range. The range of valid IPs is {1}")]
-    OutOfRange(IpAddr, Ipv4Net),
+    OutOfRange(IpAddr, IpNet),
 }
 
 impl Used {
     pub fn of(snapshot: &Snapshot) -> Self {
         let lab = snapshot.list(&kind::LAB).next().and_then(|object| object.view::<Lab>().ok()).unwrap_or_default();
         let (api, dns) = lab.api_and_dns_cluster_ips();
-        let subnet = lab.networking.service_subnet.trunc();
-        let mut used = Used { subnet, dns, api, addresses: HashMap::new(), ports: HashMap::new() };
+        let subnets = lab.networking.service_subnet.clone();
+        let mut used = Used { subnets, dns, api, addresses: HashMap::new(), ports: HashMap::new() };
         snapshot.list(&kind::SERVICE).for_each(|service| used.add(service));
         used
     }
@@ -56,10 +56,10 @@ impl Used {
     }
 
     pub fn check_address(&self, address: IpAddr, service: &Object) -> Result<(), Refused> {
-        let usable = matches!(address, IpAddr::V4(v4)
-            if self.subnet.contains(&v4) && v4 != self.subnet.network() && v4 != self.subnet.broadcast());
-        if !usable {
-            return Err(Refused::OutOfRange(address, self.subnet));
+        let subnet = self.subnets.like(address).unwrap_or(self.subnets.first);
+        let is_broadcast = address.is_ipv4() && address == subnet.broadcast();
+        if !subnet.contains(&address) || address == subnet.network() || is_broadcast {
+            return Err(Refused::OutOfRange(address, subnet));
         }
         // The addresses that everything else relies on are for those that they are for.
         let own = match service.namespace() {
@@ -70,14 +70,14 @@ impl Used {
         if own && !self.addresses.contains_key(&address) { Ok(()) } else { Err(Refused::Taken) }
     }
 
-    /// A free address, at random: of the upper part of the subnet first, for the lower one is for those who ask.
-    pub fn free_address(&self, rng: &mut dyn Rng) -> Option<IpAddr> {
-        let hosts = 1u64 << (32 - self.subnet.prefix_len());
+    /// A free address of one of the subnets, at random: of the upper part of it first, for the lower one is for those
+    /// who ask.
+    pub fn free_address(&self, subnet: IpNet, rng: &mut dyn Rng) -> Option<IpAddr> {
+        let hosts = 1u64 << (subnet.max_prefix_len() - subnet.prefix_len()).min(32);
         let below = (hosts / 16).clamp(16, 256).min(hosts);
         let free = |host: u64| {
             let last = hosts.saturating_sub(1);
-            let address = u64::from(u32::from(self.subnet.network())) + host;
-            let address = IpAddr::V4(Ipv4Addr::from(u32::try_from(address).ok()?));
+            let address = nth(subnet, u32::try_from(host).ok()?);
             let given = address == self.api || address == self.dns || self.addresses.contains_key(&address);
             (host > 0 && host < last && !given).then_some(address)
         };
@@ -99,8 +99,8 @@ impl Used {
         from_random_start(split..last, rng, free).or_else(|| from_random_start(first..split, rng, free))
     }
 
-    pub fn subnet(&self) -> Ipv4Net {
-        self.subnet
+    pub fn subnets(&self) -> &Subnets {
+        &self.subnets
     }
 }
 

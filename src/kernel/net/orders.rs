@@ -114,8 +114,9 @@ impl Orders {
         self.add(Step::Delete, libc::RTM_DELLINK, 0, |out| link_header(out, number, 0, 0));
     }
 
-    /// No IPv6 link-local address, hence none of the neighbour discovery and multicast reports that it brings. To be
-    /// asked for while the link is down; at its creation the kernel refuses it.
+    /// No IPv6 link-local address of the kernel's own making, hence none of the duplicate address detection, multicast
+    /// reports and router solicitations that it brings; an end that needs one has it among its addresses. To be asked
+    /// for while the link is down; at its creation the kernel refuses it.
     pub fn no_link_local(&mut self, number: u32) {
         self.add(Step::NoLinkLocal, libc::RTM_SETLINK, 0, |out| {
             link_header(out, number, 0, 0);

@@ -126,10 +126,10 @@ impl Space {
         self.dump("links", libc::RTM_GETLINK, |out| link_header(out, 0, 0, 0), Link::parse)
     }
 
-    /// The addresses of a link, without the link-local ones.
+    /// The addresses of a link.
     pub fn addresses(&self, number: u32) -> Result<BTreeSet<IpNet>, NetError> {
         let found = self.all_addresses(number)?.into_iter();
-        Ok(found.filter(|found| found.link == number && !found.link_local).map(|found| found.net).collect())
+        Ok(found.filter(|found| found.link == number).map(|found| found.net).collect())
     }
 
     /// Every address of the namespace, or of one link if `number` is not 0.
@@ -139,11 +139,11 @@ impl Space {
             out.extend_from_slice(&number.to_ne_bytes());
         };
         let entry = |body: &[u8]| {
-            let (&[_, prefix, _, scope], rest) = body.split_first_chunk()?;
+            let (&[_, prefix, _, _], rest) = body.split_first_chunk()?;
             let (link, rest) = attr::u32_ne(rest)?;
             let address = attr::find(rest, libc::IFA_LOCAL).or_else(|| attr::find(rest, libc::IFA_ADDRESS))?;
             let net = IpNet::new(ip(address)?, prefix).ok()?;
-            Some(FoundAddress { link, link_local: scope == libc::RT_SCOPE_LINK, net })
+            Some(FoundAddress { link, net })
         };
         self.dump("addresses", libc::RTM_GETADDR, header, entry)
     }
@@ -258,7 +258,6 @@ impl Space {
 pub struct FoundAddress {
     /// The number of the link that has it.
     pub link: u32,
-    pub link_local: bool,
     pub net: IpNet,
 }
 

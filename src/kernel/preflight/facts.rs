@@ -15,7 +15,7 @@ use crate::layout::{IP_NETNS, Layout, RUN, STATE};
 const CAPABILITIES: [(u32, &str); 2] = [(12, "CAP_NET_ADMIN"), (21, "CAP_SYS_ADMIN")];
 
 pub fn gather(layout: &Layout) -> Facts {
-    let mut facts = Facts { privilege: privilege(), limits: limits(), ..Facts::default() };
+    let mut facts = Facts { privilege: privilege(), limits: limits(), no_ipv6: no_ipv6(), ..Facts::default() };
     leftovers(&mut facts);
     if facts.privilege == Privilege::Full {
         match probe::missing() {
@@ -68,6 +68,18 @@ fn used(layout: &Layout, facts: &mut Facts) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn no_ipv6() -> Option<(&'static str, &'static str)> {
+    let ipv6 = Path::new("/proc/sys/net/ipv6/conf/default/disable_ipv6");
+    match fs::read(ipv6) {
+        Err(_) => Some(("its kernel was started without it", "start the kernel without ipv6.disable=1")),
+        Ok(disabled) if disabled.starts_with(b"1") => Some((
+            "net.ipv6.conf.default.disable_ipv6 is 1, which new links take over",
+            "sysctl -w net.ipv6.conf.default.disable_ipv6=0",
+        )),
+        Ok(_) => None,
+    }
 }
 
 fn limits() -> Limits {

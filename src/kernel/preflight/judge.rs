@@ -1,8 +1,8 @@
 //! From facts to findings.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{Facts, Finding, Leftover, Level, Limits, Privilege, Subnet, Wanted};
 
@@ -15,6 +15,14 @@ pub fn judge(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
         why: format!("{} need it; an attempt gave: {}", missing.purpose, missing.error),
         fix: format!("modprobe -a {0}   (or boot a kernel that has {0})", missing.modules),
     }));
+    if let Some((why, fix)) = facts.no_ipv6.filter(|_| wanted.subnets.iter().any(|subnet| !is_v4(&subnet.net))) {
+        findings.push(Finding {
+            level: Level::Error,
+            what: "this machine has no IPv6".to_string(),
+            why: format!("the lab has IPv6 subnets, and {why}"),
+            fix: format!("{fix}   (or leave IPv6 out of the Lab document's networking)"),
+        });
+    }
     if wanted.host {
         findings.extend(wanted.subnets.iter().filter_map(|subnet| clash(subnet, facts, wanted)));
     }
@@ -49,6 +57,11 @@ fn clash(subnet: &Subnet, facts: &Facts, wanted: &Wanted) -> Option<Finding> {
         return None;
     }
     let instead = free_subnet(subnet, facts, wanted).map_or("ANOTHER SUBNET".to_string(), |net| net.to_string());
+    // The subnet of the other family, which stands in the same field, stays.
+    let field = wanted.subnets.iter().filter(|other| other.field == subnet.field);
+    let instead: Vec<String> =
+        field.map(|other| if other.net == subnet.net { instead.clone() } else { other.net.to_string() }).collect();
+    let instead = instead.join(",");
     Some(Finding {
         level: Level::Error,
         what: format!("the {} subnet {} is in use on this machine", subnet.role, subnet.net),
@@ -59,6 +72,10 @@ fn clash(subnet: &Subnet, facts: &Facts, wanted: &Wanted) -> Option<Finding> {
             subnet.field
         ),
     })
+}
+
+fn is_v4(net: &IpNet) -> bool {
+    net.addr().is_ipv4()
 }
 
 fn overlap(a: &IpNet, b: &IpNet) -> bool {
@@ -72,11 +89,15 @@ fn free_subnet(subnet: &Subnet, facts: &Facts, wanted: &Wanted) -> Option<IpNet>
         Ipv4Net::new(Ipv4Addr::new(172, 16, 0, 0), 12),
         Ipv4Net::new(Ipv4Addr::new(10, 0, 0, 0), 8),
     ];
-    let fitting = private.into_iter().flatten().filter_map(|net| net.subnets(subnet.net.prefix_len()).ok());
+    // RFC 4193.
+    let local = Ipv6Net::new(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0), 16);
+    let private = private.into_iter().flatten().map(IpNet::V4).chain(local.into_iter().map(IpNet::V6));
+    let same_family = private.filter(|net| is_v4(net) == is_v4(&subnet.net));
+    let fitting = same_family.filter_map(|net| net.subnets(subnet.net.prefix_len()).ok());
     let others = wanted.subnets.iter().map(|other| &other.net);
     let taken: Vec<&IpNet> = facts.used.iter().map(|(used, _)| used).chain(others).collect();
     // Far more than a machine has routes; a /30 would otherwise mean to try millions.
-    let mut candidates = fitting.flatten().map(IpNet::V4).take(1 << 16);
+    let mut candidates = fitting.flatten().take(1 << 16);
     candidates.find(|candidate| !taken.iter().any(|taken| overlap(taken, candidate)))
 }
 
@@ -211,6 +232,23 @@ mod tests {
         }
         // One route can be in the way of two.
         assert_eq!(judge(&used(&["10.0.0.0/8"]), &wanted()).len(), 2);
+    }
+
+    #[test]
+    fn each_family_is_judged_by_itself() {
+        let mut both = wanted();
+        let second = Subnet { net: net("fd00:192:168:1::/64"), role: "LAN", field: "lanSubnet" };
+        both.subnets.insert(1, second);
+        assert_eq!(judge(&used(&["fd00:192:168:2::/64", "fe80::/64"]), &both), []);
+        let findings = judge(&used(&["fd00:192::/32"]), &both);
+        let [finding] = findings.as_slice() else { panic!("{findings:?}") };
+        assert_eq!(finding.what, "the LAN subnet fd00:192:168:1::/64 is in use on this machine");
+        assert!(finding.fix.ends_with("  lanSubnet: 192.168.1.0/24,fd00::/64"), "{}", finding.fix);
+        let without = Facts { no_ipv6: Some(("it is off", "switch it on")), ..Facts::default() };
+        assert_eq!(judge(&without, &wanted()), []);
+        let findings = judge(&without, &both);
+        assert_eq!(findings[0].what, "this machine has no IPv6");
+        assert_eq!(findings[0].why, "the lab has IPv6 subnets, and it is off");
     }
 
     #[test]

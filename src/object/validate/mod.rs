@@ -5,6 +5,7 @@
 
 mod endpoints;
 mod error;
+mod families;
 mod field;
 mod ingress;
 pub(super) mod names;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::field::{Errors, Field};
-use super::{endpoints, names, pod};
+use super::{endpoints, families, names, pod};
 
 /// Where node ports come from (kube-apiserver `--service-node-port-range`).
 const NODE_PORTS: std::ops::RangeInclusive<i64> = 30000..=32767;
@@ -54,10 +54,7 @@ pub fn service(root: &Field, errors: &mut Errors) {
     } else {
         external_policy.one_of(&["Cluster", "Local"], errors);
     }
-    spec.get("ipFamilyPolicy").one_of(&["PreferDualStack", "RequireDualStack", "SingleStack"], errors);
-    for family in spec.get("ipFamilies").items() {
-        family.one_of(&["IPv4", "IPv6"], errors);
-    }
+    families::service(&spec, service_type, errors);
 }
 
 fn source_ranges(ranges: &Field, service_type: &str, errors: &mut Errors) {

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::error::{FieldError, Reason};
+use super::families;
 use super::field::{Errors, Field};
 use super::quantity::Quantity;
 use super::storage;
@@ -150,20 +151,25 @@ fn service(old: &Field, new: &Field, errors: &mut Errors) {
     if [old, new].iter().any(|spec| spec.get("type").text() == "ExternalName") {
         return;
     }
-    let address = |spec: &Field| {
-        let listed = spec.get("clusterIPs").items().first().map(|ip| ip.text().to_string());
+    let addresses = |spec: &Field| {
+        let listed: Vec<String> = spec.get("clusterIPs").items().iter().map(|ip| ip.text().to_string()).collect();
         let one = spec.get("clusterIP").text();
-        if one.is_empty() { listed.unwrap_or_default() } else { one.to_string() }
+        if listed.first().is_some_and(|first| one.is_empty() || first == one) || one.is_empty() {
+            return listed;
+        }
+        vec![one.to_string()]
     };
-    let (before, after) = (address(old), address(new));
+    let (before, after) = (addresses(old), addresses(new));
     // An address that is left out stays what it was.
-    if !before.is_empty() && !after.is_empty() && before != after {
-        let mut path = new.get("clusterIPs").path;
-        path.push_str("[0]");
-        let mut error = FieldError::new(path, Reason::Invalid, vec![after], "may not change once set");
-        error.blame = Some(new.get("clusterIP").path);
+    let pairs = before.iter().zip(&after).enumerate();
+    for (index, _) in pairs.filter(|(_, (before, after))| !before.is_empty() && !after.is_empty() && before != after) {
+        let path = format!("{}[{index}]", new.get("clusterIPs").path);
+        let mut error = FieldError::new(path, Reason::Invalid, after.clone(), "may not change once set");
+        let field = if index == 0 { "clusterIP" } else { "clusterIPs" };
+        error.blame = Some(new.get(field).path);
         errors.push(error);
     }
+    families::update(old, new, errors);
 }
 
 fn claim(old: &Field, new: &Field, errors: &mut Errors) {
