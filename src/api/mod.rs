@@ -23,6 +23,7 @@ mod read;
 mod respond;
 mod review;
 mod route;
+mod selectable;
 mod serve;
 pub mod status;
 mod subresource;
