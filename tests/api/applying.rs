@@ -1,7 +1,5 @@
 //! Many manifests at once: all or none, each as `kubectl apply` would.
 
-use nslab::object::write::Part;
-use nslab::object::{Object, Write};
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Server, config_map};
@@ -123,7 +121,7 @@ async fn a_pod_that_runs_is_unchanged_whatever_its_status_holds() {
     let mut live = server.get(path).await.body;
     live["status"] =
         json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True", "lastProbeTime": null}]});
-    server.store.write(Write::Update(Object::from_value(live).unwrap(), Part::Status)).unwrap();
+    server.put(&format!("{path}/status"), live.clone()).await;
     let before = server.get(path).await.body;
     assert!(before["status"]["conditions"][0].as_object().unwrap().contains_key("lastProbeTime"), "{before}");
     let again = server.post(APPLY, json!([pod])).await;
