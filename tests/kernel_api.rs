@@ -80,6 +80,7 @@ fn nobody_gets_in_without_a_certificate_or_a_token() {
 fn the_keys_are_roots_and_no_pod_sees_them() {
     let lab = Lab::up(&["labs/nodeport"]);
     assert_eq!(std::fs::metadata(PKI).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(std::fs::metadata("/run/nslab/lab/api.sock").unwrap().permissions().mode() & 0o777, 0o600);
     for entry in std::fs::read_dir(PKI).unwrap() {
         let entry = entry.unwrap();
         assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{entry:?}");

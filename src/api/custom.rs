@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use hyper::StatusCode;
 use serde_json::Value;
 
-use super::query::{Filter, Query};
+use super::query::Query;
 use super::review::CREATE_ONLY;
 use super::status::ApiError;
 use crate::object::custom::{self, Definition};
@@ -114,20 +113,9 @@ pub fn field_validation(
     Ok(())
 }
 
-/// A field selector may name the metadata of a custom object, and what its definition says.
-pub fn check_selector(definition: Option<&Definition>, kind: KindRef, filter: &Filter) -> Result<(), ApiError> {
-    let Some(definition) = definition else { return Ok(()) };
-    let selectable = definition.version_of(kind).map_or(&[][..], |version| version.selectable.as_slice());
-    for path in filter.fields.paths() {
-        if !matches!(path, "metadata.name" | "metadata.namespace") && !selectable.iter().any(|known| known == path) {
-            return Err(ApiError::new(
-                StatusCode::BAD_REQUEST,
-                "BadRequest",
-                format!("field label not supported: {path}"),
-            ));
-        }
-    }
-    Ok(())
+/// The fields by which the objects of a custom kind can be selected, as its definition says.
+pub fn selectable(definition: &Definition, kind: KindRef) -> &[String] {
+    definition.version_of(kind).map_or(&[][..], |version| version.selectable.as_slice())
 }
 
 /// What a custom object may be, for clients that ask: its definition's schema as it is written.

@@ -24,6 +24,7 @@ mod resolve;
 mod respond;
 mod review;
 mod route;
+mod selectable;
 mod serve;
 pub mod status;
 mod subresource;

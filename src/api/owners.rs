@@ -50,6 +50,10 @@ impl Writer {
     pub fn of(call: &Call, options: Options, subresource: Option<&str>) -> Result<Self, ApiError> {
         let (given, force) = (call.query.get("fieldManager"), call.query.get("force"));
         let mut causes = Vec::new();
+        if let Some(other) = call.query.get("fieldValidation").filter(|v| !matches!(*v, "Ignore" | "Warn" | "Strict")) {
+            let why = r#"supported values: "", "Ignore", "Strict", "Warn""#;
+            causes.push(Cause::new("fieldValidation", format!("Unsupported value: \"{other}\": {why}")));
+        }
         match (options, given, force) {
             (Options::Apply, None, _) => causes.push(Cause::required("fieldManager", "is required for apply patch")),
             (Options::Patch, _, Some(_)) => {

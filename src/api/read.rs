@@ -12,7 +12,7 @@ use super::respond::{self, Form, ListMeta};
 use super::route::Target;
 use super::serve::Call;
 use super::status::ApiError;
-use super::{Api, watch};
+use super::{Api, selectable, watch};
 use crate::object::{Key, Object, Snapshot};
 
 impl Api {
@@ -36,7 +36,7 @@ pub fn list_or_watch(target: Target, call: Call) -> Result<Response<Body>, ApiEr
 fn list(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     let form = Form::wanted(&call)?;
     let filter = Filter::new(target.namespace.as_deref(), &call.query)?;
-    custom::check_selector(call.definition.as_deref(), target.kind, &filter)?;
+    selectable::check(call.definition.as_deref(), target.kind, &filter)?;
     let limit = call.query.number::<usize>("limit")?.filter(|limit| *limit > 0);
     let token = call.query.get("continue").map(Token::decode).transpose()?;
     let snapshot = at_moment(&call, token.as_ref())?;

@@ -61,6 +61,8 @@ pub async fn answer(review: Review, call: Call) -> Result<Response<Body>, ApiErr
             if !user.uid.is_empty() {
                 info["uid"] = user.uid.into();
             }
+            asked["metadata"] =
+                json!({"creationTimestamp": Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()});
             json!({ "userInfo": info })
         }
         Review::Token => {

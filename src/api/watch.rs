@@ -15,6 +15,7 @@ use super::query::Filter;
 use super::read::select;
 use super::respond::{self, Form, Shape};
 use super::route::Target;
+use super::selectable;
 use super::serve::Call;
 use super::status::ApiError;
 use super::table::{self, Columns};
@@ -37,7 +38,7 @@ enum Start {
 pub fn start(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     let form = Form::wanted(&call)?;
     let filter = Filter::new(target.namespace.as_deref(), &call.query)?;
-    custom::check_selector(call.definition.as_deref(), target.kind, &filter)?;
+    selectable::check(call.definition.as_deref(), target.kind, &filter)?;
     let version = call.query.number::<u64>("resourceVersion")?.unwrap_or(0);
     let bookmarks = call.query.flag("allowWatchBookmarks");
     let start = match (call.query.get("sendInitialEvents").is_some(), call.query.flag("sendInitialEvents"), version) {

@@ -13,6 +13,7 @@ use super::query::{Filter, Query};
 use super::read::select;
 use super::respond::{self, Form, ListMeta};
 use super::route::Target;
+use super::selectable;
 use super::serve::Call;
 use super::status::{self, ApiError};
 use crate::object::kind::{self, KindRef};
@@ -69,6 +70,7 @@ pub async fn delete_collection(target: Target, call: Call) -> Result<Response<Bo
         return Err(ApiError::method_not_allowed());
     }
     let filter = Filter::new(target.namespace.as_deref(), &query)?;
+    selectable::check(call.definition.as_deref(), target.kind, &filter)?;
     let options = DeleteOptions::of(&query, &body_of(call).await?)?;
     let snapshot = api.store.snapshot();
     let objects = select(&snapshot, &target, &filter).map(|object| custom::served_as(target.kind, object));

@@ -1,6 +1,7 @@
 //! The API as its clients see it: served on a unix socket, over a store in memory.
 
 mod applying;
+mod bounds;
 mod consistency;
 mod custom;
 mod dns;

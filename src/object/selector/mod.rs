@@ -108,7 +108,7 @@ impl FieldSelector {
             } else if let Some((path, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
                 (path, value, true)
             } else {
-                return Err(SelectorError(format!("invalid field selector \"{part}\": wanted FIELD=VALUE")));
+                return Err(SelectorError(format!("invalid selector: '{text}'; can't understand '{part}'")));
             };
             terms.push((path.trim().to_string(), value.trim().to_string(), equal));
         }
@@ -131,10 +131,18 @@ impl FieldSelector {
 
     pub fn matches(&self, object: &Object) -> bool {
         self.terms.iter().all(|(path, wanted, equal)| {
+            // Two fields that are called otherwise in the object, and those that are not written while they are zero.
+            let (path, absent) = match path.as_str() {
+                "source" if object.kind_name() == "Event" => ("source.component", ""),
+                "status.successful" => ("status.succeeded", "0"),
+                "status.replicas" => ("status.replicas", "0"),
+                "spec.unschedulable" | "spec.hostNetwork" => (path.as_str(), "false"),
+                path => (path, ""),
+            };
             let path: Vec<&str> = path.split('.').collect();
             let is = match object.at(&path) {
                 Some(Value::String(text)) => text == wanted,
-                Some(Value::Null) | None => wanted.is_empty(),
+                Some(Value::Null) | None => wanted == absent,
                 Some(Value::Bool(flag)) => flag.to_string().as_str() == wanted,
                 Some(other) => other.to_string().as_str() == wanted,
             };
