@@ -102,8 +102,9 @@ impl Patch {
             }
         };
         let options = if kind == PatchKind::Apply { Options::Apply } else { Options::Patch };
-        let writer = Writer::of(&call, options, target.subresource.as_deref())?;
+        let writer = Writer::of(&call, options, target.subresource.as_deref());
         let bytes = body_of(call).await?;
+        let writer = writer?;
         let unreadable =
             |error: &dyn std::fmt::Display| ApiError::bad_request(format!("error decoding patch: {error}"));
         let value = if kind == PatchKind::Apply {

@@ -27,8 +27,11 @@ const ATTEMPTS: usize = 8;
 
 pub async fn create(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     let (api, query, form) = (call.api.clone(), call.query.clone(), Form::wanted(&call)?);
-    let (user, writer) = (call.user.clone(), Writer::of(&call, Options::Create, None)?);
-    let (object, mut warnings) = decode(target.kind, &query, &object_bytes(call).await?)?;
+    let (user, writer) = (call.user.clone(), Writer::of(&call, Options::Create, None));
+    // Refused only when the body was read: a client that still sends one would see a broken connection.
+    let body = object_bytes(call).await?;
+    let writer = writer?;
+    let (object, mut warnings) = decode(target.kind, &query, &body)?;
     custom::field_validation(form.definition(), &query, &object, &mut warnings)?;
     let mut object = in_place(object, &target)?;
     if *target.kind == kind::CERTIFICATE_SIGNING_REQUEST {
@@ -43,8 +46,10 @@ pub async fn create(target: Target, call: Call) -> Result<Response<Body>, ApiErr
 
 pub async fn replace(target: Target, call: Call) -> Result<Response<Body>, ApiError> {
     let (api, query, form) = (call.api.clone(), call.query.clone(), Form::wanted(&call)?);
-    let writer = Writer::of(&call, Options::Update, target.subresource.as_deref())?;
-    let (object, mut warnings) = decode(target.kind, &query, &object_bytes(call).await?)?;
+    let writer = Writer::of(&call, Options::Update, target.subresource.as_deref());
+    let body = object_bytes(call).await?;
+    let writer = writer?;
+    let (object, mut warnings) = decode(target.kind, &query, &body)?;
     custom::field_validation(form.definition(), &query, &object, &mut warnings)?;
     let object = in_place(object, &target)?;
     let replaced = api.change(&target, part(&target), query.dry_run()?, |current| {

@@ -108,7 +108,7 @@ fn remove_except(path: &Path, kept: &[PathBuf]) -> io::Result<()> {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
             remove_except(&entry.path(), kept)?;
-        } else {
+        } else if !kept.contains(&entry.path()) {
             absent_is_fine(fs::remove_file(entry.path()))?;
         }
     }
@@ -142,6 +142,11 @@ mod tests {
             fs::write(file, "").unwrap();
         }
         assert!(has_files(&kept).unwrap());
+        let evidence = base.join("left");
+        fs::write(&evidence, "").unwrap();
+        remove_except(&base.join("logs"), &[]).unwrap();
+        remove_except(&base, &[kept.clone(), evidence.clone()]).unwrap();
+        assert!(evidence.exists() && kept.join("data/file").exists(), "a file is kept as a directory is");
         assert!(!has_files(&base.join("nodes/w2/root")).unwrap());
         remove_except(&base, std::slice::from_ref(&kept)).unwrap();
         assert!(kept.join("data/file").exists());
