@@ -413,21 +413,22 @@ fn waiting() {
         rig.ok("kubectl run a --image=x");
         rig.ok("kubectl wait --for=condition=Ready pod/a");
     };
+    // Of a watch that lasted less than a second kubectl complains.
     same(
         prepare,
         &[
             "kubectl wait --for=condition=Ready pod/a",
             "kubectl wait --for=condition=Ready=true pods a",
             "kubectl wait --for=condition=ready pods --all",
-            "kubectl wait --for=condition=Odd pod/a --timeout=1s",
+            "kubectl wait --for=condition=Odd pod/a --timeout=2s",
             "kubectl wait --for=jsonpath='{.status.phase}'=Running pod/a",
             "kubectl wait --for=jsonpath={.status.podIP} pod/a",
-            "kubectl wait --for=jsonpath={.status.phase}=Odd pod/a --timeout=1s",
-            "kubectl wait --for=jsonpath={.status.nope}=Odd pod/a --timeout=1s",
+            "kubectl wait --for=jsonpath={.status.phase}=Odd pod/a --timeout=2s",
+            "kubectl wait --for=jsonpath={.status.nope}=Odd pod/a --timeout=2s",
             "kubectl wait --for=create pod/a",
-            "kubectl wait --for=create pod/b --timeout=1s",
+            "kubectl wait --for=create pod/b --timeout=2s",
             "kubectl wait --for=delete pod/b",
-            "kubectl wait --for=delete pod/a --timeout=1s",
+            "kubectl wait --for=delete pod/a --timeout=2s",
             "kubectl wait --for=condition=Ready pod/nope",
             "kubectl wait --for=condition=Ready pods -l run=nope",
             "kubectl wait --for=delete pods -l run=nope",
