@@ -33,7 +33,12 @@ fn comparable(said: Said, rig: &Rig) -> Said {
     let plain = |text: String| -> String {
         let text = text.replace(&rig.directory.display().to_string(), "");
         let ours = |line: &&str| !line.starts_with("hint: ") && !line.starts_with("See '");
-        let lines = text.lines().filter(ours).map(str::trim_end);
+        // What kubectl's libraries log: W1121 10:33:38.822511 ...
+        let logged = |line: &&str| {
+            let day = line.strip_prefix(['I', 'W', 'E']).and_then(|rest| rest.get(..5));
+            day.is_some_and(|day| day.ends_with(' ') && day.trim_end().chars().all(|c| c.is_ascii_digit()))
+        };
+        let lines = text.lines().filter(ours).filter(|line| !logged(line)).map(str::trim_end);
         // kubectl leaves "error: " away where it gathers several errors, and forgets to say of some verbs that it was a
         // dry run.
         let lines = lines.map(|line| line.trim_start_matches("error: "));
